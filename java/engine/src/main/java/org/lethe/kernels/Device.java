@@ -1,0 +1,185 @@
+package org.lethe.kernels;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Something that computes: a CPU through {@code liblethe_cpu}. Owns its memory; closing it frees
+ * every tensor still allocated. Used by one thread at a time.
+ */
+public final class Device implements AutoCloseable {
+  private static final List<String> NAMES = List.of("cpu");
+
+  private final String name;
+  private final Arena arena;
+  private final NativeLibrary library;
+  private final Kernels kernels;
+  private final Map<Long, OutOfDeviceMemoryException.Allocation> allocations =
+      new LinkedHashMap<>();
+  private long handle;
+
+  /**
+   * How to open a device.
+   *
+   * @param threads threads that compute; 0 takes every core the process may run on
+   * @param tier the highest instruction-set tier to use ({@code avx2}, {@code avx512}, {@code
+   *     avx512_bf16}), null for the machine's best
+   */
+  public record Options(int threads, @Nullable String tier) {
+    /** All cores, the best tier. */
+    public static final Options DEFAULT = new Options(0, null);
+
+    String text() {
+      var parts = new ArrayList<String>();
+      if (threads != 0) {
+        parts.add("threads=" + threads);
+      }
+      if (tier != null) {
+        parts.add("tier=" + tier);
+      }
+      return String.join(" ", parts);
+    }
+  }
+
+  private Device(String name, Options options) {
+    this.name = name;
+    this.arena = Arena.ofShared();
+    try {
+      library = NativeLibrary.load(name, arena);
+      kernels = new Kernels(this, library);
+      handle = kernels.open(options.text());
+    } catch (RuntimeException | Error e) {
+      arena.close();
+      throw e;
+    }
+  }
+
+  /** The devices that can be asked for. */
+  public static List<String> names() {
+    return NAMES;
+  }
+
+  /**
+   * Opens the device with all its defaults.
+   *
+   * @throws IllegalArgumentException if there is no device of that name; the message lists them
+   * @throws DeviceException if this machine cannot run it
+   */
+  public static Device open(String name) {
+    return open(name, Options.DEFAULT);
+  }
+
+  /** Opens the device as {@code options} say; see {@link #open(String)}. */
+  public static Device open(String name, Options options) {
+    if (!NAMES.contains(name)) {
+      throw new IllegalArgumentException(
+          "there is no device '" + name + "'; there is: " + String.join(", ", NAMES));
+    }
+    return new Device(name, options);
+  }
+
+  /** The name it was opened by. */
+  public String name() {
+    return name;
+  }
+
+  /** The operations of this device. */
+  public Kernels kernels() {
+    return kernels;
+  }
+
+  /** What the device says of itself (tier and why, threads, memory, versions), as a JSON object. */
+  public String describe() {
+    return kernels.describe();
+  }
+
+  /**
+   * Allocates a tensor; its contents are undefined.
+   *
+   * @param name what it is called in memory tables and errors
+   * @throws OutOfDeviceMemoryException if there is no room, with the table of what is allocated
+   */
+  public Tensor allocate(String name, DType dtype, long... shape) {
+    long bytes = Math.multiplyExact(Tensor.elements(shape), dtype.bytes());
+    long address;
+    try {
+      address = kernels.allocate(bytes);
+    } catch (DeviceException e) {
+      if (e.status() == DeviceException.Status.OUT_OF_MEMORY) {
+        throw new OutOfDeviceMemoryException(name, bytes, allocations());
+      }
+      throw e;
+    }
+    allocations.put(address, new OutOfDeviceMemoryException.Allocation(name, bytes));
+    return new Tensor(this, name, dtype, shape.clone(), address, true);
+  }
+
+  /** Allocates a tensor and fills it. */
+  public Tensor of(String name, int[] values, long... shape) {
+    Tensor tensor = allocate(name, DType.I32, shape);
+    tensor.set(values);
+    return tensor;
+  }
+
+  /** Allocates a tensor and fills it, rounded to nearest even where the dtype is narrower. */
+  public Tensor of(String name, DType dtype, float[] values, long... shape) {
+    Tensor tensor = allocate(name, dtype, shape);
+    tensor.set(values);
+    return tensor;
+  }
+
+  /** What is allocated now, largest first. */
+  public List<OutOfDeviceMemoryException.Allocation> allocations() {
+    var all = new ArrayList<>(allocations.values());
+    all.sort(Comparator.comparingLong(OutOfDeviceMemoryException.Allocation::bytes).reversed());
+    return all;
+  }
+
+  /** Bytes allocated now. */
+  public long allocatedBytes() {
+    return allocations.values().stream()
+        .mapToLong(OutOfDeviceMemoryException.Allocation::bytes)
+        .sum();
+  }
+
+  /** Waits for all that was asked, and throws what failed of it. */
+  public void synchronize() {
+    kernels.synchronize();
+  }
+
+  /** Frees the device and every tensor on it. Closing twice is allowed. */
+  @Override
+  public void close() {
+    if (handle != 0) {
+      kernels.close(handle);
+      handle = 0;
+      allocations.clear();
+      arena.close();
+    }
+  }
+
+  long handle() {
+    if (handle == 0) {
+      throw new IllegalStateException("device '" + name + "' is closed");
+    }
+    return handle;
+  }
+
+  void free(long address) {
+    if (handle != 0 && allocations.remove(address) != null) {
+      kernels.free(address);
+    }
+  }
+
+  /** {@code bytes} zero bytes off the heap, for staging. */
+  static MemorySegment stage(Arena arena, long bytes) {
+    return arena.allocate(Math.max(1, bytes), ValueLayout.JAVA_LONG.byteAlignment());
+  }
+}

@@ -1,0 +1,1278 @@
+package org.lethe.kernels;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.FunctionDescriptor;
+import java.lang.foreign.MemoryLayout;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.lang.invoke.MethodHandle;
+import java.util.Arrays;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The operations of a device, one method each, in the order of {@code native/include/lethe.h},
+ * which defines them. Shapes are checked here, so that no size that does not fit its memory ever
+ * crosses the border; what the device refuses or fails at is thrown as a {@link DeviceException}.
+ *
+ * <p>Shapes in comments: N tokens (B blocks of T), d the model's width, V the vocabulary, Hq and
+ * Hkv heads of size D, F the width of the feed-forward layer.
+ */
+public final class Kernels {
+  /** A target that asks for nothing: loss 0, gradient 0. */
+  public static final int IGNORE = -100;
+
+  /** Which operands of a matrix product are transposed. */
+  public enum Layout {
+    /** C = A B, with A (M, K) and B (K, N). */
+    NN,
+    /** C = A Bᵀ, with A (M, K) and B (N, K). */
+    NT,
+    /** C = Aᵀ B, with A (K, M) and B (K, N). */
+    TN
+  }
+
+  private static final int HOST_TO_DEVICE = 0;
+  private static final int DEVICE_TO_HOST = 1;
+  private static final long DEFAULT_STREAM = 0;
+
+  private final Device device;
+  private final NativeLibrary library;
+  private final MethodHandle messageHandle;
+  private final MethodHandle openHandle;
+  private final MethodHandle closeHandle;
+  private final MethodHandle describeHandle;
+  private final MethodHandle allocateHandle;
+  private final MethodHandle freeHandle;
+  private final MethodHandle copyHandle;
+  private final MethodHandle synchronizeHandle;
+  private final MethodHandle fillHandle;
+  private final MethodHandle convertHandle;
+  private final MethodHandle splitHandle;
+  private final MethodHandle joinHandle;
+  private final MethodHandle gatherRowsHandle;
+  private final MethodHandle scatterRowsHandle;
+  private final MethodHandle embeddingHandle;
+  private final MethodHandle embeddingBackwardHandle;
+  private final MethodHandle rmsnormHandle;
+  private final MethodHandle rmsnormBackwardHandle;
+  private final MethodHandle ropeHandle;
+  private final MethodHandle attentionHandle;
+  private final MethodHandle attentionBackwardWorkspaceHandle;
+  private final MethodHandle attentionBackwardHandle;
+  private final MethodHandle cacheWriteHandle;
+  private final MethodHandle attentionDecodeHandle;
+  private final MethodHandle swigluHandle;
+  private final MethodHandle swigluBackwardHandle;
+  private final MethodHandle matmulHandle;
+  private final MethodHandle crossEntropyHandle;
+  private final MethodHandle tokenLogprobsHandle;
+  private final MethodHandle topKHandle;
+  private final MethodHandle argmaxHandle;
+  private final MethodHandle genericLabelsHandle;
+  private final MethodHandle adamwHandle;
+  private final MethodHandle sumOfSquaresHandle;
+
+  Kernels(Device device, NativeLibrary library) {
+    this.device = device;
+    this.library = library;
+    messageHandle = library.bind("lethe_message", FunctionDescriptor.of(ValueLayout.ADDRESS));
+    openHandle = bind("open", "pp");
+    closeHandle = bind("close", "p");
+    describeHandle = bind("describe", "ppl");
+    allocateHandle = bind("allocate", "plp");
+    freeHandle = bind("free", "pp");
+    copyHandle = bind("copy", "ppplip");
+    synchronizeHandle = bind("synchronize", "pp");
+    fillHandle = bind("fill", "ppilfp");
+    convertHandle = bind("convert", "ppipilp");
+    splitHandle = bind("split", "pppplp");
+    joinHandle = bind("join", "pppplp");
+    gatherRowsHandle = bind("gather_rows", "ppppilllp");
+    scatterRowsHandle = bind("scatter_rows", "ppppilllp");
+    embeddingHandle = bind("embedding", "ppppilllp");
+    embeddingBackwardHandle = bind("embedding_backward", "ppppiilllp");
+    rmsnormHandle = bind("rmsnorm", "pppppppillfp");
+    rmsnormBackwardHandle = bind("rmsnorm_backward", "ppppppppiillp");
+    ropeHandle = bind("rope", "pplppiillllp");
+    attentionHandle = bind("attention", "pplpplpplilllllfp");
+    attentionBackwardWorkspaceHandle = bind("attention_backward_workspace", "ppilllll");
+    attentionBackwardHandle = bind("attention_backward", "pplpplplplpplpplilllllfplp");
+    cacheWriteHandle = bind("cache_write", "ppppplillllllp");
+    attentionDecodeHandle = bind("attention_decode", "pppppillllllfp");
+    swigluHandle = bind("swiglu", "pppplillp");
+    swigluBackwardHandle = bind("swiglu_backward", "ppplppplillp");
+    matmulHandle = bind("matmul", "ppliplpliiilllp");
+    crossEntropyHandle = bind("cross_entropy", "pppppillfp");
+    tokenLogprobsHandle = bind("token_logprobs", "ppppillp");
+    topKHandle = bind("top_k", "ppppilllp");
+    argmaxHandle = bind("argmax", "pppillp");
+    genericLabelsHandle = bind("generic_labels", "ppppppppilllllp");
+    adamwHandle = bind("adamw", "ppppppiiilfffffflllp");
+    sumOfSquaresHandle = bind("sum_of_squares", "pppilp");
+  }
+
+  /** Pointers are passed as the 64-bit integers they are: no object per call. */
+  private MethodHandle bind(String operation, String parameters) {
+    MemoryLayout[] layouts =
+        parameters
+            .chars()
+            .mapToObj(
+                c ->
+                    switch (c) {
+                      case 'p', 'l' -> ValueLayout.JAVA_LONG;
+                      case 'i' -> ValueLayout.JAVA_INT;
+                      case 'f' -> ValueLayout.JAVA_FLOAT;
+                      default -> throw new AssertionError(parameters);
+                    })
+            .toArray(MemoryLayout[]::new);
+    return library.bind("lethe_" + operation, FunctionDescriptor.of(ValueLayout.JAVA_INT, layouts));
+  }
+
+  // ---- the device -------------------------------------------------------------------------------
+
+  long open(String options) {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment result = arena.allocate(ValueLayout.JAVA_LONG);
+      done((int) openHandle.invokeExact(arena.allocateFrom(options).address(), result.address()));
+      return result.get(ValueLayout.JAVA_LONG, 0);
+    } catch (Throwable t) {
+      throw rethrow(t);
+    }
+  }
+
+  void close(long handle) {
+    try {
+      done((int) closeHandle.invokeExact(handle));
+    } catch (Throwable t) {
+      throw rethrow(t);
+    }
+  }
+
+  String describe() {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment buffer = arena.allocate(8192);
+      done((int) describeHandle.invokeExact(device.handle(), buffer.address(), buffer.byteSize()));
+      return buffer.getString(0);
+    } catch (Throwable t) {
+      throw rethrow(t);
+    }
+  }
+
+  long allocate(long bytes) {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment result = arena.allocate(ValueLayout.JAVA_LONG);
+      done((int) allocateHandle.invokeExact(device.handle(), bytes, result.address()));
+      return result.get(ValueLayout.JAVA_LONG, 0);
+    } catch (Throwable t) {
+      throw rethrow(t);
+    }
+  }
+
+  void free(long address) {
+    try {
+      done((int) freeHandle.invokeExact(device.handle(), address));
+    } catch (Throwable t) {
+      throw rethrow(t);
+    }
+  }
+
+  void copyToDevice(long target, MemorySegment source, long bytes) {
+    try {
+      done(
+          (int)
+              copyHandle.invokeExact(
+                  device.handle(),
+                  target,
+                  source.address(),
+                  bytes,
+                  HOST_TO_DEVICE,
+                  DEFAULT_STREAM));
+    } catch (Throwable t) {
+      throw rethrow(t);
+    }
+  }
+
+  void copyToHost(MemorySegment target, long source, long bytes) {
+    try {
+      done(
+          (int)
+              copyHandle.invokeExact(
+                  device.handle(),
+                  target.address(),
+                  source,
+                  bytes,
+                  DEVICE_TO_HOST,
+                  DEFAULT_STREAM));
+    } catch (Throwable t) {
+      throw rethrow(t);
+    }
+  }
+
+  void synchronize() {
+    try {
+      done((int) synchronizeHandle.invokeExact(device.handle(), DEFAULT_STREAM));
+    } catch (Throwable t) {
+      throw rethrow(t);
+    }
+  }
+
+  // ---- moving and converting --------------------------------------------------------------------
+
+  /** x = value. */
+  public void fill(Tensor x, float value) {
+    contiguous("fill", x);
+    try {
+      done(
+          (int)
+              fillHandle.invokeExact(
+                  device.handle(),
+                  x.address(),
+                  x.dtype().code(),
+                  x.elements(),
+                  value,
+                  DEFAULT_STREAM));
+    } catch (Throwable t) {
+      throw rethrow(t);
+    }
+  }
+
+  /** target = source, rounded to nearest even where narrowed. */
+  public void convert(Tensor target, Tensor source) {
+    contiguous("convert", target, source);
+    check(target.elements() == source.elements(), "convert", target, source);
+    try {
+      done(
+          (int)
+              convertHandle.invokeExact(
+                  device.handle(),
+                  target.address(),
+                  target.dtype().code(),
+                  source.address(),
+                  source.dtype().code(),
+                  source.elements(),
+                  DEFAULT_STREAM));
+    } catch (Throwable t) {
+      throw rethrow(t);
+    }
+  }
+
+  /** Exact fp32 x as a BF16 high half and an I16 low half. */
+  public void split(Tensor hi, Tensor lo, Tensor x) {
+    halves("split", hi, lo, x);
+    try {
+      done(
+          (int)
+              splitHandle.invokeExact(
+                  device.handle(),
+                  hi.address(),
+                  lo.address(),
+                  x.address(),
+                  x.elements(),
+                  DEFAULT_STREAM));
+    } catch (Throwable t) {
+      throw rethrow(t);
+    }
+  }
+
+  /** Undoes {@link #split}, bit for bit. */
+  public void join(Tensor x, Tensor hi, Tensor lo) {
+    halves("join", hi, lo, x);
+    try {
+      done(
+          (int)
+              joinHandle.invokeExact(
+                  device.handle(),
+                  x.address(),
+                  hi.address(),
+                  lo.address(),
+                  x.elements(),
+                  DEFAULT_STREAM));
+    } catch (Throwable t) {
+      throw rethrow(t);
+    }
+  }
+
+  private void halves(String operation, Tensor hi, Tensor lo, Tensor x) {
+    contiguous(operation, hi, lo, x);
+    check(
+        hi.dtype() == DType.BF16
+            && lo.dtype() == DType.I16
+            && x.dtype() == DType.F32
+            && hi.elements() == x.elements()
+            && lo.elements() == x.elements(),
+        operation,
+        hi,
+        lo,
+        x);
+  }
+
+  /** target (rows, w) = source[index[r]], index I32 (rows). */
+  public void gatherRows(Tensor target, Tensor source, Tensor index) {
+    contiguous("gather_rows", target, source, index);
+    check(
+        sameType(target, source)
+            && index.dtype() == DType.I32
+            && index.elements() == target.rows()
+            && target.width() == source.width(),
+        "gather_rows",
+        target,
+        source,
+        index);
+    try {
+      done(
+          (int)
+              gatherRowsHandle.invokeExact(
+                  device.handle(),
+                  target.address(),
+                  source.address(),
+                  index.address(),
+                  target.dtype().code(),
+                  target.rows(),
+                  source.rows(),
+                  target.width(),
+                  DEFAULT_STREAM));
+    } catch (Throwable t) {
+      throw rethrow(t);
+    }
+  }
+
+  /** target = 0, then target[index[r]] = source[r], index I32 (rows) without repeats. */
+  public void scatterRows(Tensor target, Tensor source, Tensor index) {
+    contiguous("scatter_rows", target, source, index);
+    check(
+        sameType(target, source)
+            && index.dtype() == DType.I32
+            && index.elements() == source.rows()
+            && target.width() == source.width(),
+        "scatter_rows",
+        target,
+        source,
+        index);
+    try {
+      done(
+          (int)
+              scatterRowsHandle.invokeExact(
+                  device.handle(),
+                  target.address(),
+                  source.address(),
+                  index.address(),
+                  target.dtype().code(),
+                  source.rows(),
+                  target.rows(),
+                  target.width(),
+                  DEFAULT_STREAM));
+    } catch (Throwable t) {
+      throw rethrow(t);
+    }
+  }
+
+  // ---- the transformer --------------------------------------------------------------------------
+
+  /** out (N, d) = table (V, d)[tokens (N)]. */
+  public void embedding(Tensor out, Tensor table, Tensor tokens) {
+    contiguous("embedding", out, table, tokens);
+    check(
+        sameType(out, table)
+            && tokens.dtype() == DType.I32
+            && tokens.elements() == out.rows()
+            && out.width() == table.width(),
+        "embedding",
+        out,
+        table,
+        tokens);
+    try {
+      done(
+          (int)
+              embeddingHandle.invokeExact(
+                  device.handle(),
+                  out.address(),
+                  table.address(),
+                  tokens.address(),
+                  out.dtype().code(),
+                  out.rows(),
+                  table.rows(),
+                  out.width(),
+                  DEFAULT_STREAM));
+    } catch (Throwable t) {
+      throw rethrow(t);
+    }
+  }
+
+  /** dTable (V, d) += rows of dOut (N, d). */
+  public void embeddingBackward(Tensor dTable, Tensor dOut, Tensor tokens) {
+    contiguous("embedding_backward", dTable, dOut, tokens);
+    check(
+        tokens.dtype() == DType.I32
+            && tokens.elements() == dOut.rows()
+            && dOut.width() == dTable.width(),
+        "embedding_backward",
+        dTable,
+        dOut,
+        tokens);
+    try {
+      done(
+          (int)
+              embeddingBackwardHandle.invokeExact(
+                  device.handle(),
+                  dTable.address(),
+                  dOut.address(),
+                  tokens.address(),
+                  dOut.dtype().code(),
+                  dTable.dtype().code(),
+                  dOut.rows(),
+                  dTable.rows(),
+                  dOut.width(),
+                  DEFAULT_STREAM));
+    } catch (Throwable t) {
+      throw rethrow(t);
+    }
+  }
+
+  /**
+   * sum = x + residual, y = sum * rstd * weight; all (N, d), rstd F32 (N), weight (d).
+   *
+   * @param rstd null if no backward follows
+   * @param sum null only if {@code residual} is
+   * @param residual null if nothing is added
+   */
+  public void rmsnorm(
+      Tensor y,
+      @Nullable Tensor rstd,
+      @Nullable Tensor sum,
+      Tensor x,
+      @Nullable Tensor residual,
+      Tensor weight,
+      float eps) {
+    contiguous("rmsnorm", y, rstd, sum, x, residual, weight);
+    check(
+        sameShape(y, x)
+            && sameType(y, x)
+            && sameType(weight, x)
+            && weight.elements() == x.width()
+            && (rstd == null || (rstd.dtype() == DType.F32 && rstd.elements() == x.rows()))
+            && (sum == null || (sameShape(sum, x) && sameType(sum, x)))
+            && (residual == null
+                || (sum != null && sameShape(residual, x) && sameType(residual, x))),
+        "rmsnorm",
+        y,
+        rstd,
+        sum,
+        x,
+        residual,
+        weight);
+    try {
+      done(
+          (int)
+              rmsnormHandle.invokeExact(
+                  device.handle(),
+                  y.address(),
+                  address(rstd),
+                  address(sum),
+                  x.address(),
+                  address(residual),
+                  weight.address(),
+                  x.dtype().code(),
+                  x.rows(),
+                  x.width(),
+                  eps,
+                  DEFAULT_STREAM));
+    } catch (Throwable t) {
+      throw rethrow(t);
+    }
+  }
+
+  /**
+   * dX = dResidual + the gradient through the norm, dWeight +=; dX may be dResidual or dY.
+   *
+   * @param dResidual null if nothing is added
+   */
+  public void rmsnormBackward(
+      Tensor dX,
+      Tensor dWeight,
+      Tensor dY,
+      Tensor x,
+      Tensor weight,
+      Tensor rstd,
+      @Nullable Tensor dResidual) {
+    contiguous("rmsnorm_backward", dX, dWeight, dY, x, weight, rstd, dResidual);
+    check(
+        sameShape(dX, x)
+            && sameShape(dY, x)
+            && sameType(dX, x)
+            && sameType(dY, x)
+            && sameType(weight, x)
+            && weight.elements() == x.width()
+            && dWeight.elements() == x.width()
+            && rstd.dtype() == DType.F32
+            && rstd.elements() == x.rows()
+            && (dResidual == null || (sameShape(dResidual, x) && sameType(dResidual, x))),
+        "rmsnorm_backward",
+        dX,
+        dWeight,
+        dY,
+        x,
+        weight,
+        rstd,
+        dResidual);
+    try {
+      done(
+          (int)
+              rmsnormBackwardHandle.invokeExact(
+                  device.handle(),
+                  dX.address(),
+                  dWeight.address(),
+                  dY.address(),
+                  x.address(),
+                  weight.address(),
+                  rstd.address(),
+                  address(dResidual),
+                  x.dtype().code(),
+                  dWeight.dtype().code(),
+                  x.rows(),
+                  x.width(),
+                  DEFAULT_STREAM));
+    } catch (Throwable t) {
+      throw rethrow(t);
+    }
+  }
+
+  /**
+   * Rotates the heads of x (N, heads * D) in place by the angles of their positions.
+   *
+   * @param table F32 (P, D / 2, 2): cosine and sine by position and pair
+   * @param positions I32 (N), each below P
+   * @param inverse turns back: the gradient
+   */
+  public void rope(Tensor x, Tensor table, Tensor positions, boolean inverse) {
+    contiguous("rope", table, positions);
+    long headSize = table.rank() == 3 ? table.size(1) * 2 : 0;
+    check(
+        table.rank() == 3
+            && table.size(2) == 2
+            && table.dtype() == DType.F32
+            && positions.dtype() == DType.I32
+            && positions.elements() == x.rows()
+            && x.width() % headSize == 0,
+        "rope",
+        x,
+        table,
+        positions);
+    try {
+      done(
+          (int)
+              ropeHandle.invokeExact(
+                  device.handle(),
+                  x.address(),
+                  x.stride(),
+                  table.address(),
+                  positions.address(),
+                  inverse ? 1 : 0,
+                  x.dtype().code(),
+                  x.rows(),
+                  x.width() / headSize,
+                  headSize,
+                  table.rows(),
+                  DEFAULT_STREAM));
+    } catch (Throwable t) {
+      throw rethrow(t);
+    }
+  }
+
+  /**
+   * The sizes of an attention.
+   *
+   * @param B blocks
+   * @param T tokens in a block
+   * @param Hq query heads
+   * @param Hkv key/value heads, a divisor of Hq
+   * @param D size of a head
+   */
+  public record Heads(long B, long T, long Hq, long Hkv, long D) {
+    float scale() {
+      return (float) (1 / Math.sqrt(D));
+    }
+
+    private boolean fit(Tensor q, Tensor k, Tensor v) {
+      return q.rows() == B * T
+          && k.rows() == B * T
+          && v.rows() == B * T
+          && q.width() == Hq * D
+          && k.width() == Hkv * D
+          && v.width() == Hkv * D
+          && k.stride() == v.stride();
+    }
+  }
+
+  /**
+   * Causal attention: out (B*T, Hq*D) from q (B*T, Hq*D), k and v (B*T, Hkv*D), scores scaled by
+   * 1/√D.
+   *
+   * @param lse F32 (B, Hq, T): log-sum-exp of the scores, null if no backward follows
+   */
+  public void attention(Tensor out, @Nullable Tensor lse, Tensor q, Tensor k, Tensor v, Heads h) {
+    contiguous("attention", lse);
+    check(
+        h.fit(q, k, v)
+            && sameShape(out, q)
+            && sameType(out, q)
+            && sameType(k, q)
+            && sameType(v, q)
+            && (lse == null || (lse.dtype() == DType.F32 && lse.elements() == h.B * h.Hq * h.T)),
+        "attention",
+        out,
+        lse,
+        q,
+        k,
+        v);
+    try {
+      done(
+          (int)
+              attentionHandle.invokeExact(
+                  device.handle(),
+                  out.address(),
+                  out.stride(),
+                  address(lse),
+                  q.address(),
+                  q.stride(),
+                  k.address(),
+                  v.address(),
+                  k.stride(),
+                  q.dtype().code(),
+                  h.B,
+                  h.T,
+                  h.Hq,
+                  h.Hkv,
+                  h.D,
+                  h.scale(),
+                  DEFAULT_STREAM));
+    } catch (Throwable t) {
+      throw rethrow(t);
+    }
+  }
+
+  /** Bytes of workspace that {@link #attentionBackward} needs; may be 0. */
+  public long attentionBackwardWorkspace(DType dtype, Heads h) {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment result = arena.allocate(ValueLayout.JAVA_LONG);
+      done(
+          (int)
+              attentionBackwardWorkspaceHandle.invokeExact(
+                  device.handle(), result.address(), dtype.code(), h.B, h.T, h.Hq, h.Hkv, h.D));
+      return result.get(ValueLayout.JAVA_LONG, 0);
+    } catch (Throwable t) {
+      throw rethrow(t);
+    }
+  }
+
+  /** dQ, dK, dV, shaped as q, k, v. */
+  public void attentionBackward(
+      Tensor dQ,
+      Tensor dK,
+      Tensor dV,
+      Tensor dOut,
+      Tensor out,
+      Tensor lse,
+      Tensor q,
+      Tensor k,
+      Tensor v,
+      Heads h,
+      Tensor workspace) {
+    contiguous("attention_backward", lse, workspace);
+    check(
+        h.fit(q, k, v)
+            && h.fit(dQ, dK, dV)
+            && sameShape(out, q)
+            && sameShape(dOut, q)
+            && sameType(out, q)
+            && sameType(dOut, q)
+            && sameType(k, q)
+            && sameType(v, q)
+            && sameType(dQ, q)
+            && sameType(dK, q)
+            && sameType(dV, q)
+            && lse.dtype() == DType.F32
+            && lse.elements() == h.B * h.Hq * h.T,
+        "attention_backward",
+        dQ,
+        dK,
+        dV,
+        dOut,
+        out,
+        lse,
+        q,
+        k,
+        v);
+    try {
+      done(
+          (int)
+              attentionBackwardHandle.invokeExact(
+                  device.handle(),
+                  dQ.address(),
+                  dQ.stride(),
+                  dK.address(),
+                  dV.address(),
+                  dK.stride(),
+                  dOut.address(),
+                  dOut.stride(),
+                  out.address(),
+                  out.stride(),
+                  lse.address(),
+                  q.address(),
+                  q.stride(),
+                  k.address(),
+                  v.address(),
+                  k.stride(),
+                  q.dtype().code(),
+                  h.B,
+                  h.T,
+                  h.Hq,
+                  h.Hkv,
+                  h.D,
+                  h.scale(),
+                  workspace.address(),
+                  workspace.bytes(),
+                  DEFAULT_STREAM));
+    } catch (Throwable t) {
+      throw rethrow(t);
+    }
+  }
+
+  /** Appends k and v (B*T, Hkv*D) to the caches (B, Hkv, capacity, D) from {@code position} on. */
+  public void cacheWrite(Tensor kCache, Tensor vCache, Tensor k, Tensor v, Heads h, long position) {
+    contiguous("cache_write", kCache, vCache);
+    check(
+        kCache.rank() == 4
+            && sameShape(kCache, vCache)
+            && kCache.size(0) == h.B
+            && kCache.size(1) == h.Hkv
+            && kCache.size(3) == h.D
+            && sameType(kCache, k)
+            && sameType(vCache, k)
+            && sameType(v, k)
+            && k.rows() == h.B * h.T
+            && v.rows() == h.B * h.T
+            && k.width() == h.Hkv * h.D
+            && v.width() == h.Hkv * h.D
+            && k.stride() == v.stride()
+            && position >= 0
+            && position + h.T <= kCache.size(2),
+        "cache_write",
+        kCache,
+        vCache,
+        k,
+        v);
+    try {
+      done(
+          (int)
+              cacheWriteHandle.invokeExact(
+                  device.handle(),
+                  kCache.address(),
+                  vCache.address(),
+                  k.address(),
+                  v.address(),
+                  k.stride(),
+                  k.dtype().code(),
+                  h.B,
+                  h.T,
+                  h.Hkv,
+                  h.D,
+                  kCache.size(2),
+                  position,
+                  DEFAULT_STREAM));
+    } catch (Throwable t) {
+      throw rethrow(t);
+    }
+  }
+
+  /** One token a sequence, q (B, Hq*D), against the first {@code length} cached ones. */
+  public void attentionDecode(
+      Tensor out, Tensor q, Tensor kCache, Tensor vCache, Heads h, long length) {
+    contiguous("attention_decode", out, q, kCache, vCache);
+    check(
+        kCache.rank() == 4
+            && sameShape(kCache, vCache)
+            && kCache.size(0) == h.B
+            && kCache.size(1) == h.Hkv
+            && kCache.size(3) == h.D
+            && sameShape(out, q)
+            && q.rows() == h.B
+            && q.width() == h.Hq * h.D
+            && sameType(out, q)
+            && sameType(kCache, q)
+            && sameType(vCache, q)
+            && length >= 1
+            && length <= kCache.size(2),
+        "attention_decode",
+        out,
+        q,
+        kCache,
+        vCache);
+    try {
+      done(
+          (int)
+              attentionDecodeHandle.invokeExact(
+                  device.handle(),
+                  out.address(),
+                  q.address(),
+                  kCache.address(),
+                  vCache.address(),
+                  q.dtype().code(),
+                  h.B,
+                  h.Hq,
+                  h.Hkv,
+                  h.D,
+                  kCache.size(2),
+                  length,
+                  h.scale(),
+                  DEFAULT_STREAM));
+    } catch (Throwable t) {
+      throw rethrow(t);
+    }
+  }
+
+  /** out (N, F) = silu(gate) * up; gate and up (N, F) share a stride. */
+  public void swiglu(Tensor out, Tensor gate, Tensor up) {
+    contiguous("swiglu", out);
+    check(
+        sameShape(out, gate)
+            && sameShape(up, gate)
+            && sameType(out, gate)
+            && sameType(up, gate)
+            && gate.stride() == up.stride(),
+        "swiglu",
+        out,
+        gate,
+        up);
+    try {
+      done(
+          (int)
+              swigluHandle.invokeExact(
+                  device.handle(),
+                  out.address(),
+                  gate.address(),
+                  up.address(),
+                  gate.stride(),
+                  out.dtype().code(),
+                  out.rows(),
+                  out.width(),
+                  DEFAULT_STREAM));
+    } catch (Throwable t) {
+      throw rethrow(t);
+    }
+  }
+
+  /** dGate and dUp from dOut (N, F); they may be gate and up. */
+  public void swigluBackward(Tensor dGate, Tensor dUp, Tensor dOut, Tensor gate, Tensor up) {
+    contiguous("swiglu_backward", dOut);
+    check(
+        sameShape(dOut, gate)
+            && sameShape(up, gate)
+            && sameShape(dGate, gate)
+            && sameShape(dUp, gate)
+            && sameType(dOut, gate)
+            && sameType(up, gate)
+            && sameType(dGate, gate)
+            && sameType(dUp, gate)
+            && gate.stride() == up.stride()
+            && dGate.stride() == dUp.stride(),
+        "swiglu_backward",
+        dGate,
+        dUp,
+        dOut,
+        gate,
+        up);
+    try {
+      done(
+          (int)
+              swigluBackwardHandle.invokeExact(
+                  device.handle(),
+                  dGate.address(),
+                  dUp.address(),
+                  dGate.stride(),
+                  dOut.address(),
+                  gate.address(),
+                  up.address(),
+                  gate.stride(),
+                  dOut.dtype().code(),
+                  dOut.rows(),
+                  dOut.width(),
+                  DEFAULT_STREAM));
+    } catch (Throwable t) {
+      throw rethrow(t);
+    }
+  }
+
+  /** c = op(a) op(b), or += if {@code accumulate}; a and b share a dtype, c may be F32. */
+  public void matmul(Tensor c, Tensor a, Tensor b, Layout layout, boolean accumulate) {
+    long m = layout == Layout.TN ? a.width() : a.rows();
+    long k = layout == Layout.TN ? a.rows() : a.width();
+    long n = layout == Layout.NT ? b.rows() : b.width();
+    long kOfB = layout == Layout.NT ? b.width() : b.rows();
+    check(
+        k == kOfB
+            && c.rows() == m
+            && c.width() == n
+            && sameType(a, b)
+            && (sameType(c, a) || c.dtype() == DType.F32),
+        "matmul " + layout,
+        c,
+        a,
+        b);
+    try {
+      done(
+          (int)
+              matmulHandle.invokeExact(
+                  device.handle(),
+                  c.address(),
+                  c.stride(),
+                  c.dtype().code(),
+                  a.address(),
+                  a.stride(),
+                  b.address(),
+                  b.stride(),
+                  a.dtype().code(),
+                  layout.ordinal(),
+                  accumulate ? 1 : 0,
+                  m,
+                  n,
+                  k,
+                  DEFAULT_STREAM));
+    } catch (Throwable t) {
+      throw rethrow(t);
+    }
+  }
+
+  // ---- losses and labels ------------------------------------------------------------------------
+
+  /**
+   * loss F32 (N) of logits (N, V) against targets I32 (N), and dLogits = (softmax - onehot) *
+   * scale.
+   *
+   * @param dLogits may be logits itself (in place); null for no gradient
+   */
+  public void crossEntropy(
+      Tensor loss, @Nullable Tensor dLogits, Tensor logits, Tensor targets, float scale) {
+    contiguous("cross_entropy", loss, dLogits, logits, targets);
+    check(
+        loss.dtype() == DType.F32
+            && loss.elements() == logits.rows()
+            && targets.dtype() == DType.I32
+            && targets.elements() == logits.rows()
+            && (dLogits == null || (sameShape(dLogits, logits) && sameType(dLogits, logits))),
+        "cross_entropy",
+        loss,
+        dLogits,
+        logits,
+        targets);
+    try {
+      done(
+          (int)
+              crossEntropyHandle.invokeExact(
+                  device.handle(),
+                  loss.address(),
+                  address(dLogits),
+                  logits.address(),
+                  targets.address(),
+                  logits.dtype().code(),
+                  logits.rows(),
+                  logits.width(),
+                  scale,
+                  DEFAULT_STREAM));
+    } catch (Throwable t) {
+      throw rethrow(t);
+    }
+  }
+
+  /** logprobs F32 (N) = log softmax(logits (N, V))[targets I32 (N)]. */
+  public void tokenLogprobs(Tensor logprobs, Tensor logits, Tensor targets) {
+    contiguous("token_logprobs", logprobs, logits, targets);
+    check(
+        logprobs.dtype() == DType.F32
+            && logprobs.elements() == logits.rows()
+            && targets.dtype() == DType.I32
+            && targets.elements() == logits.rows(),
+        "token_logprobs",
+        logprobs,
+        logits,
+        targets);
+    try {
+      done(
+          (int)
+              tokenLogprobsHandle.invokeExact(
+                  device.handle(),
+                  logprobs.address(),
+                  logits.address(),
+                  targets.address(),
+                  logits.dtype().code(),
+                  logits.rows(),
+                  logits.width(),
+                  DEFAULT_STREAM));
+    } catch (Throwable t) {
+      throw rethrow(t);
+    }
+  }
+
+  /** The k most probable tokens of each row: index I32 (N, k), probability F32 (N, k). */
+  public void topK(Tensor index, Tensor probability, Tensor logits) {
+    contiguous("top_k", index, probability, logits);
+    check(
+        index.dtype() == DType.I32
+            && probability.dtype() == DType.F32
+            && sameShape(index, probability)
+            && index.rows() == logits.rows()
+            && index.width() <= logits.width(),
+        "top_k",
+        index,
+        probability,
+        logits);
+    try {
+      done(
+          (int)
+              topKHandle.invokeExact(
+                  device.handle(),
+                  index.address(),
+                  probability.address(),
+                  logits.address(),
+                  logits.dtype().code(),
+                  logits.rows(),
+                  logits.width(),
+                  index.width(),
+                  DEFAULT_STREAM));
+    } catch (Throwable t) {
+      throw rethrow(t);
+    }
+  }
+
+  /** index I32 (N): the largest logit of each row, the lowest of equals; -1 for a row with NaN. */
+  public void argmax(Tensor index, Tensor logits) {
+    contiguous("argmax", index, logits);
+    check(index.dtype() == DType.I32 && index.elements() == logits.rows(), "argmax", index, logits);
+    try {
+      done(
+          (int)
+              argmaxHandle.invokeExact(
+                  device.handle(),
+                  index.address(),
+                  logits.address(),
+                  logits.dtype().code(),
+                  logits.rows(),
+                  logits.width(),
+                  DEFAULT_STREAM));
+    } catch (Throwable t) {
+      throw rethrow(t);
+    }
+  }
+
+  /**
+   * The generic label of every mapped position, for several alphas at once (Eldan & Russinovich
+   * 2023, section 2): argmax of g - alpha * max(0, r - g).
+   *
+   * @param labels I32 (alphas, T)
+   * @param baseline (Tb, V): logits on the translated block
+   * @param reinforced (T, V): logits on the original block
+   * @param mapping I32 (T): the row of {@code baseline} of each position, or -1
+   * @param forbidden I32 (F) tokens, each in force on rows after its entry in {@code
+   *     forbiddenAfter}; null when there is none
+   */
+  public void genericLabels(
+      Tensor labels,
+      Tensor baseline,
+      Tensor reinforced,
+      Tensor mapping,
+      @Nullable Tensor forbidden,
+      @Nullable Tensor forbiddenAfter,
+      float[] alphas) {
+    contiguous("generic_labels", labels, baseline, reinforced, mapping, forbidden, forbiddenAfter);
+    check(
+        labels.dtype() == DType.I32
+            && labels.elements() == alphas.length * reinforced.rows()
+            && baseline.width() == reinforced.width()
+            && sameType(baseline, reinforced)
+            && mapping.dtype() == DType.I32
+            && mapping.elements() == reinforced.rows()
+            && (forbidden == null) == (forbiddenAfter == null)
+            && (forbidden == null
+                || forbiddenAfter == null
+                || (forbidden.dtype() == DType.I32
+                    && forbiddenAfter.dtype() == DType.I32
+                    && forbidden.elements() == forbiddenAfter.elements())),
+        "generic_labels",
+        labels,
+        baseline,
+        reinforced,
+        mapping,
+        forbidden,
+        forbiddenAfter);
+    try (Arena arena = Arena.ofConfined()) {
+      done(
+          (int)
+              genericLabelsHandle.invokeExact(
+                  device.handle(),
+                  labels.address(),
+                  baseline.address(),
+                  reinforced.address(),
+                  mapping.address(),
+                  address(forbidden),
+                  address(forbiddenAfter),
+                  arena.allocateFrom(ValueLayout.JAVA_FLOAT, alphas).address(),
+                  baseline.dtype().code(),
+                  reinforced.rows(),
+                  baseline.rows(),
+                  baseline.width(),
+                  forbidden == null ? 0L : forbidden.elements(),
+                  (long) alphas.length,
+                  DEFAULT_STREAM));
+    } catch (Throwable t) {
+      throw rethrow(t);
+    }
+  }
+
+  // ---- the optimizer ----------------------------------------------------------------------------
+
+  /**
+   * What an AdamW step needs besides its tensors.
+   *
+   * @param learningRate of this step
+   * @param gradientScale multiplies every gradient first: clipping, or 1
+   * @param step counted from 1
+   * @param seed of the stochastic rounding of bf16 moments
+   */
+  public record AdamW(
+      float learningRate,
+      float beta1,
+      float beta2,
+      float eps,
+      float weightDecay,
+      float gradientScale,
+      long step,
+      long seed) {}
+
+  /**
+   * Updates exact fp32 weights and their moments in place.
+   *
+   * @param weight F32, or the BF16 high halves
+   * @param low the I16 low halves; null when {@code weight} is F32
+   * @param first index of the first element among all parameters, for the stochastic rounding
+   */
+  public void adamw(
+      Tensor weight,
+      @Nullable Tensor low,
+      Tensor gradient,
+      Tensor m,
+      Tensor v,
+      AdamW how,
+      long first) {
+    contiguous("adamw", weight, low, gradient, m, v);
+    long n = weight.elements();
+    check(
+        (weight.dtype() == DType.F32) == (low == null)
+            && (low == null || (low.dtype() == DType.I16 && low.elements() == n))
+            && gradient.elements() == n
+            && m.elements() == n
+            && v.elements() == n
+            && sameType(m, v),
+        "adamw",
+        weight,
+        low,
+        gradient,
+        m,
+        v);
+    try {
+      done(
+          (int)
+              adamwHandle.invokeExact(
+                  device.handle(),
+                  weight.address(),
+                  address(low),
+                  gradient.address(),
+                  m.address(),
+                  v.address(),
+                  weight.dtype().code(),
+                  gradient.dtype().code(),
+                  m.dtype().code(),
+                  n,
+                  how.learningRate(),
+                  how.beta1(),
+                  how.beta2(),
+                  how.eps(),
+                  how.weightDecay(),
+                  how.gradientScale(),
+                  how.step(),
+                  how.seed(),
+                  first,
+                  DEFAULT_STREAM));
+    } catch (Throwable t) {
+      throw rethrow(t);
+    }
+  }
+
+  /** result F64 (1) = the sum of x², in double. */
+  public void sumOfSquares(Tensor result, Tensor x) {
+    contiguous("sum_of_squares", result, x);
+    check(result.dtype() == DType.F64 && result.elements() == 1, "sum_of_squares", result, x);
+    try {
+      done(
+          (int)
+              sumOfSquaresHandle.invokeExact(
+                  device.handle(),
+                  result.address(),
+                  x.address(),
+                  x.dtype().code(),
+                  x.elements(),
+                  DEFAULT_STREAM));
+    } catch (Throwable t) {
+      throw rethrow(t);
+    }
+  }
+
+  // ---- checks -----------------------------------------------------------------------------------
+
+  private static boolean sameShape(Tensor a, Tensor b) {
+    return a.rows() == b.rows() && a.width() == b.width();
+  }
+
+  private static boolean sameType(Tensor a, Tensor b) {
+    return a.dtype() == b.dtype();
+  }
+
+  private static long address(@Nullable Tensor tensor) {
+    return tensor == null ? 0 : tensor.address();
+  }
+
+  private static void contiguous(String operation, @Nullable Tensor... tensors) {
+    for (Tensor t : tensors) {
+      if (t != null && !t.isContiguous()) {
+        throw new IllegalArgumentException(operation + ": " + t + " has gaps between its rows");
+      }
+    }
+  }
+
+  private static void check(boolean good, String operation, @Nullable Tensor... tensors) {
+    if (!good) {
+      throw new IllegalArgumentException(
+          operation + ": shapes or dtypes do not fit: " + Arrays.toString(tensors));
+    }
+  }
+
+  private void done(int status) {
+    if (status != 0) {
+      String message;
+      try {
+        message = ((MemorySegment) messageHandle.invokeExact()).reinterpret(65536).getString(0);
+      } catch (Throwable t) {
+        throw rethrow(t);
+      }
+      throw new DeviceException(DeviceException.Status.of(status), message);
+    }
+  }
+
+  private static RuntimeException rethrow(Throwable t) {
+    if (t instanceof Error e) {
+      throw e;
+    }
+    if (t instanceof RuntimeException e) {
+      return e;
+    }
+    throw new AssertionError(t);
+  }
+}
