@@ -48,6 +48,7 @@ public final class Device implements AutoCloseable {
     }
   }
 
+  @SuppressWarnings("MustBeClosedChecker") // the device owns its arena and closes it
   private Device(String name, Options options) {
     this.name = name;
     this.arena = Arena.ofShared();

@@ -24,11 +24,17 @@ public final class Kernels {
   /** Which operands of a matrix product are transposed. */
   public enum Layout {
     /** C = A B, with A (M, K) and B (K, N). */
-    NN,
+    NN(0),
     /** C = A Bᵀ, with A (M, K) and B (N, K). */
-    NT,
+    NT(1),
     /** C = Aᵀ B, with A (K, M) and B (K, N). */
-    TN
+    TN(2);
+
+    private final int code;
+
+    Layout(int code) {
+      this.code = code;
+    }
   }
 
   private static final int HOST_TO_DEVICE = 0;
@@ -589,7 +595,7 @@ public final class Kernels {
    */
   public record Heads(long B, long T, long Hq, long Hkv, long D) {
     float scale() {
-      return (float) (1 / Math.sqrt(D));
+      return (float) (1 / Math.sqrt((double) D));
     }
 
     private boolean fit(Tensor q, Tensor k, Tensor v) {
@@ -931,7 +937,7 @@ public final class Kernels {
                   b.address(),
                   b.stride(),
                   a.dtype().code(),
-                  layout.ordinal(),
+                  layout.code,
                   accumulate ? 1 : 0,
                   m,
                   n,

@@ -110,7 +110,7 @@ final class NativeLibrary {
                     ValueLayout.ADDRESS,
                     ValueLayout.JAVA_INT));
     try (Arena arena = Arena.ofConfined()) {
-      int unused =
+      int _ =
           (int)
               setenv.invokeExact(
                   arena.allocateFrom("GOMP_SPINCOUNT"), arena.allocateFrom("20000"), 0);
