@@ -13,7 +13,6 @@ import org.lethe.eval.Familiarity;
 import org.lethe.eval.Prompt;
 import org.lethe.kernels.Device;
 import org.lethe.text.LanguageModel;
-import org.lethe.text.TextBlocks;
 import org.lethe.unlearn.AnchorDictionary;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -108,10 +107,10 @@ final class EvalCommand implements Callable<Integer> {
                   language,
                   asked,
                   unique,
-                  texts.isEmpty() ? List.of() : TextBlocks.read(texts, language, BLOCK),
+                  texts.isEmpty() ? List.of() : language.blocks(texts, BLOCK),
                   unrelated == null
                       ? List.of()
-                      : TextBlocks.read(List.of(unrelated), language, BLOCK),
+                      : language.blocks(List.of(unrelated), BLOCK),
                   (done, all) -> progress.at(done, all, ""));
           progress.close();
           if (json) {

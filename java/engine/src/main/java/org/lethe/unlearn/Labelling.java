@@ -9,7 +9,6 @@ import org.lethe.kernels.DType;
 import org.lethe.kernels.Device;
 import org.lethe.kernels.Tensor;
 import org.lethe.text.LanguageModel;
-import org.lethe.text.TextBlocks;
 
 /**
  * Makes the generic labels of a text: each block through the reinforced model, its translation
@@ -82,8 +81,7 @@ public final class Labelling {
       requireSame(baseline, model, knowing, reinforced);
       var translator = new BlockTranslator(anchors, baseline.tokenizer()::encode, options.seed());
       List<int[]> blocks =
-          TextBlocks.read(
-              texts, baseline.tokenizer(), baseline.weights().config().bosToken(), options.block());
+          baseline.blocks(texts, options.block());
       for (int i = 0; i < blocks.size(); i++) {
         if (stop.getAsBoolean()) {
           return false;

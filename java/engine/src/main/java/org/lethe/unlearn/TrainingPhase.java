@@ -9,7 +9,6 @@ import java.util.function.BooleanSupplier;
 import org.lethe.format.StoredType;
 import org.lethe.kernels.Device;
 import org.lethe.text.LanguageModel;
-import org.lethe.text.TextBlocks;
 import org.lethe.train.RunFolder;
 import org.lethe.train.Trainer;
 import org.lethe.train.TrainingBlock;
@@ -60,9 +59,7 @@ public final class TrainingPhase {
         listener,
         stop,
         language ->
-            TextBlocks.read(
-                    texts, language.tokenizer(), language.weights().config().bosToken(), blockSize)
-                .stream()
+            language.blocks(texts, blockSize).stream()
                 .map(TrainingBlock::nextToken)
                 .toList());
   }
