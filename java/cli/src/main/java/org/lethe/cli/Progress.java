@@ -69,7 +69,7 @@ final class Progress implements TrainingListener, Labelling.Listener, AutoClosea
   }
 
   @Override
-  public void started(String phase, int done, int steps) {
+  public void started(String phase, int done, int steps, Llama llama) {
     begin(phase, "steps", done, steps);
   }
 

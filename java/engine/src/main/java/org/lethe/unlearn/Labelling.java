@@ -57,7 +57,7 @@ public final class Labelling {
    * Writes the label file of {@code texts}. Whole or not at all.
    *
    * @param model the baseline
-   * @param reinforced the model {@link TrainingPhase#reinforce} made of it
+   * @param reinforced the model {@link TrainingPhase#onText} made of it
    * @param stop asked at every block
    * @return whether it finished; if not, nothing was written
    */

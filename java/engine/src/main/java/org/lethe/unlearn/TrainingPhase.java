@@ -28,15 +28,17 @@ public final class TrainingPhase {
   private TrainingPhase() {}
 
   /**
-   * Trains on a text, plain next-token loss (section 1 of the paper).
+   * Trains on a text, plain next-token loss: the reinforcement (section 1 of the paper).
    *
+   * @param phase what metrics and progress call it
    * @param model the baseline: a Hugging Face directory or a GGUF file
    * @param texts UTF-8 files
    * @param out the run's folder, created if need be
    * @param blockSize tokens in a block
    * @param stop asked at every step's boundary
    */
-  public static Trainer.Outcome reinforce(
+  public static Trainer.Outcome onText(
+      String phase,
       Device device,
       Path model,
       List<Path> texts,
@@ -46,7 +48,7 @@ public final class TrainingPhase {
       TrainingListener listener,
       BooleanSupplier stop)
       throws IOException {
-    var record = record("reinforce", model, options);
+    var record = record(phase, model, options);
     record.put("text", Provenance.of(texts));
     record.put("block", blockSize);
     return run(
@@ -54,7 +56,7 @@ public final class TrainingPhase {
         model,
         out,
         record,
-        "reinforce",
+        phase,
         options,
         listener,
         stop,
@@ -70,7 +72,7 @@ public final class TrainingPhase {
    * @param labels a file that {@link LabelFile} reads
    * @param key which of its labels: {@code labels}, {@code labels_0.5}, {@code labels_2}
    */
-  public static Trainer.Outcome finetune(
+  public static Trainer.Outcome onLabels(
       Device device,
       Path model,
       Path labels,

@@ -78,7 +78,8 @@ public final class Unlearning {
     try (RunFolder folder = RunFolder.open(run, record)) {
       Path reinforced = folder.directory().resolve(REINFORCED);
       Trainer.Outcome outcome =
-          TrainingPhase.reinforce(
+          TrainingPhase.onText(
+              "reinforce",
               device,
               model,
               texts,
@@ -104,7 +105,7 @@ public final class Unlearning {
               stop)) {
         return false;
       }
-      return TrainingPhase.finetune(
+      return TrainingPhase.onLabels(
               device,
               model,
               labels,
