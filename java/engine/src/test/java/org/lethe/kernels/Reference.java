@@ -137,6 +137,7 @@ final class Reference {
    * @param out (B*T, Hq, D)
    * @param lse (B, Hq, T), log-sum-exp of the scaled scores
    */
+  @SuppressWarnings("ArrayRecordComponent") // several results at once, never compared
   record Attention(double[] out, double[] lse) {}
 
   static Attention attention(double[] q, double[] k, double[] v, Kernels.Heads h) {
@@ -169,6 +170,7 @@ final class Reference {
     return new Attention(out, lse);
   }
 
+  @SuppressWarnings("ArrayRecordComponent") // several results at once, never compared
   record AttentionGradient(double[] dQ, double[] dK, double[] dV) {}
 
   /** With P = exp(s - lse): dV = Pᵀ dO, dS = P (dO vᵀ - rowsum(dO out)), dQ = dS k, dK = dSᵀ q. */
@@ -380,6 +382,7 @@ final class Reference {
 
   // ---- the optimizer ----------------------------------------------------------------------------
 
+  @SuppressWarnings("ArrayRecordComponent") // several results at once, never compared
   record AdamWStep(double[] weight, double[] m, double[] v) {}
 
   /** One bias-corrected step with decoupled weight decay. */
@@ -393,8 +396,8 @@ final class Reference {
       double g = gradient[i] * how.gradientScale();
       next.m[i] = beta1 * m[i] + (1 - beta1) * g;
       next.v[i] = beta2 * v[i] + (1 - beta2) * g * g;
-      double mHat = next.m[i] / (1 - Math.pow(beta1, how.step()));
-      double vHat = next.v[i] / (1 - Math.pow(beta2, how.step()));
+      double mHat = next.m[i] / (1 - Math.pow(beta1, (double) how.step()));
+      double vHat = next.v[i] / (1 - Math.pow(beta2, (double) how.step()));
       double direction = mHat / (Math.sqrt(vHat) + how.eps()) + how.weightDecay() * weight[i];
       next.weight[i] = weight[i] - how.learningRate() * direction;
     }

@@ -185,7 +185,7 @@ final class TransformerTrials {
                   "N=%d heads=%d D=%d gap=%d%s"
                       .formatted(N, heads, D, gap, inverse ? " inverse" : ""),
                   (t, dtype) -> {
-                    Operand x = t.updatedView("x", dtype, gap, N, heads * D);
+                    Operand x = t.updatedView("x", dtype, gap, N, (long) heads * D);
                     Operand table =
                         t.input("table", DType.F32, P, D / 2, 2)
                             .set(Reference.ropeTable(P, D, 10000));
