@@ -166,7 +166,9 @@ public final class LabelFile {
         }
         return block;
       } catch (JacksonException e) {
-        line = Math.max(line, previous + 1);
+        if (line == previous && e.getLocation() != null) {
+          line = e.getLocation().getLineNr(); // it is no object at all
+        }
         throw fail(e.getOriginalMessage());
       }
     }
