@@ -25,7 +25,6 @@ public final class BlockTranslator {
   private record Value(String text, TokenVariants variants) {}
 
   /** The tokens of an entry's key that stand at some position, and those to replace them. */
-  @SuppressWarnings("ArrayRecordComponent") // never compared
   private record Hit(Entry entry, Value value, int[] key, int[] replacement) {}
 
   /**

@@ -14,6 +14,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.lethe.train.TrainingBlock;
 
 class LabelFileTest {
   @TempDir private Path folder;
@@ -44,11 +45,11 @@ class LabelFileTest {
 
     int[][] expected = {{-100, 3, 7}, {-100, 99, 7}, {-100, 0, -100}};
     for (int a = 0; a < expected.length; a++) {
-      List<LabelFile.LabelledBlock> blocks = LabelFile.read(file, LabelFile.KEYS.get(a), 100);
+      List<TrainingBlock> blocks = LabelFile.read(file, LabelFile.KEYS.get(a), 100);
       assertEquals(2, blocks.size());
-      assertArrayEquals(first, blocks.getFirst().inputIds());
+      assertArrayEquals(first, blocks.getFirst().inputs());
       assertArrayEquals(expected[a], blocks.getFirst().labels());
-      assertArrayEquals(second, blocks.getLast().inputIds());
+      assertArrayEquals(second, blocks.getLast().inputs());
     }
   }
 
@@ -78,7 +79,7 @@ class LabelFileTest {
     Path file =
         file(
             "{\"note\": {\"a\": [1, {\"b\": 2}]}, \"labels\": [-100], \"input_ids\": [4], \"x\": null}");
-    assertArrayEquals(new int[] {4}, LabelFile.read(file, "labels", 100).getFirst().inputIds());
+    assertArrayEquals(new int[] {4}, LabelFile.read(file, "labels", 100).getFirst().inputs());
   }
 
   @Test
