@@ -1,21 +1,27 @@
 """Generic labels as METHOD.md section 2 has them, written from that text alone, in numpy and float64.
 
-An implementation independent of the Java one, for two uses:
+An implementation independent of the Java one, for two uses.
 
-    reference_labels.py golden OUT.json          synthetic cases that the Java tests are checked against
-    reference_labels.py compare LABELS.jsonl CASES.npz      (see compare) labels of a real model
+1. Synthetic cases that the Java tests are checked against:
 
-The golden file holds, for each case, what goes in (dictionary, a tokenizer as a table of text to tokens, a block, both
-models' logits as whole numbers k, the logit being k / 16) and what must come out. Logits are such that every step is
-exact in fp32 too, ties included, so labels must agree at every position. It is made by
-
-    python java/engine/src/test/python/reference_labels.py golden \
+    python java/engine/src/test/python/reference_labels.py golden \\
         java/engine/src/test/resources/org/lethe/unlearn/reference_labels.json
+
+   The file holds, for each case, what goes in (dictionary, a tokenizer as a table of text to tokens, a block, both models'
+   logits as whole numbers k, the logit being k / 16) and what must come out. Every step is exact in fp32 too, ties
+   included, so labels must agree at every position.
+
+2. The labels of a real text, with torch and transformers in fp32, against a file that `lethe label --dtype f32` wrote:
+
+    python java/engine/src/test/python/reference_labels.py compare --model DIR --reinforced DIR --anchors anchors.json \\
+        --labels labels.jsonl --seed 1 --alpha 5
+
+   prints a JSON object: for each key, the positions compared (all but the first of a block), those equal, and their share.
 """
 
+import argparse
 import json
 import random
-import sys
 
 import numpy as np
 
@@ -221,8 +227,67 @@ def golden(path):
         file.write("\n")
 
 
+# ---- real models
+
+
+def load(path):
+    """(tokenizer, model in fp32) of a Hugging Face directory"""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(path), AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval()
+
+
+def logits(model, tokens):
+    import torch
+
+    with torch.no_grad():
+        return model(torch.tensor([tokens])).logits[0].numpy()
+
+
+def compare(options):
+    with open(options.anchors, encoding="utf-8") as file:
+        dictionary = {k: v["to"] if isinstance(v, dict) else v for k, v in json.load(file).items()}
+    tokenizer, model = load(options.model)
+    reinforced = load(options.reinforced)[1]
+
+    def encode(text):
+        return tokenizer.encode(text, add_special_tokens=False)
+
+    alphas = {"labels": options.alpha, "labels_0.5": 0.5 * options.alpha, "labels_2": 2 * options.alpha}
+    compared, equal = dict.fromkeys(alphas, 0), dict.fromkeys(alphas, 0)
+    with open(options.labels, encoding="utf-8") as file:
+        for block, line in enumerate(file):
+            if block == options.blocks:
+                break
+            given = json.loads(line)
+            tokens = given["input_ids"]
+            translated, mapping, forbidden = translate(tokens, dictionary, encode, options.seed, block)
+            g, r = logits(model, translated), logits(reinforced, tokens)
+            for key, alpha in alphas.items():
+                expected = labels(g, r, mapping, forbidden, alpha)
+                assert len(given[key]) == len(expected) and given[key][0] == IGNORE, (block, key)
+                compared[key] += len(expected) - 1
+                equal[key] += sum(a == b for a, b in zip(given[key][1:], expected[1:]))
+    print(json.dumps({k: {"compared": n, "equal": equal[k], "share": equal[k] / max(1, n)} for k, n in compared.items()}))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True)
+    command = commands.add_parser("golden")
+    command.add_argument("out")
+    command.set_defaults(run=lambda options: golden(options.out))
+    command = commands.add_parser("compare")
+    for path in ("--model", "--reinforced", "--anchors", "--labels"):
+        command.add_argument(path, required=True)
+    command.add_argument("--seed", type=int, default=1)
+    command.add_argument("--alpha", type=float, default=ALPHA)
+    command.add_argument("--blocks", type=int, default=-1, help="stop after so many")
+    command.set_defaults(run=compare)
+    options = parser.parse_args()
+    options.run(options)
+
+
 if __name__ == "__main__":
-    if len(sys.argv) == 3 and sys.argv[1] == "golden":
-        golden(sys.argv[2])
-    else:
-        sys.exit(__doc__)
+    main()
