@@ -1,6 +1,7 @@
 package org.lethe.unlearn;
 
 import java.io.IOException;
+import java.io.InputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -128,15 +129,17 @@ public final class AnchorDictionary {
    *     column and the expression
    */
   public static AnchorDictionary read(Path file) throws IOException {
-    return parse(file.toString(), Files.readAllBytes(file));
+    try (InputStream json = Files.newInputStream(file)) {
+      return read(file.toString(), json);
+    }
   }
 
   /**
-   * As {@link #read}, from memory.
+   * As {@link #read(Path)}, from anywhere.
    *
    * @param name what errors call it
    */
-  public static AnchorDictionary parse(String name, byte[] json) {
+  public static AnchorDictionary read(String name, InputStream json) {
     JsonFactory factory =
         JsonFactory.builder().enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION).build();
     try (JsonParser parser = factory.createParser(ObjectReadContext.empty(), json)) {

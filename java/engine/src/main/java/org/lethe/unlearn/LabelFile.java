@@ -55,6 +55,7 @@ public final class LabelFile {
     private final Path aside;
     private final FileChannel channel;
     private final OutputStream out;
+    private boolean committed;
 
     private Writer(Path file) throws IOException {
       this.file = file.toAbsolutePath();
@@ -96,6 +97,7 @@ public final class LabelFile {
       channel.force(true);
       channel.close();
       Files.move(aside, file, StandardCopyOption.ATOMIC_MOVE);
+      committed = true;
       Path folder = file.getParent();
       if (folder != null) {
         try (FileChannel entry = FileChannel.open(folder, StandardOpenOption.READ)) {
@@ -107,8 +109,8 @@ public final class LabelFile {
     /** Takes away what was not committed. */
     @Override
     public void close() throws IOException {
-      if (channel.isOpen()) {
-        channel.close();
+      channel.close();
+      if (!committed) {
         Files.deleteIfExists(aside);
       }
     }

@@ -102,7 +102,8 @@ class GenericLabelsTest {
           assertThrows(
               ArithmeticException.class,
               () -> GenericLabels.of(baseline, reinforced, untranslated(3), new float[] {5}));
-      assertEquals("the logits of position 1 hold a NaN: a model is broken", error.getMessage());
+      String message = String.valueOf(error.getMessage());
+      assertTrue(message.startsWith("the logits of position 1 hold a NaN"), message);
     }
   }
 

@@ -1,10 +1,13 @@
 package org.lethe.unlearn;
 
+import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.io.InputStream;
+import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
@@ -20,7 +23,7 @@ record GoldenLabels(JsonNode root) {
     try (InputStream in = GoldenLabels.class.getResourceAsStream("reference_labels.json")) {
       return new GoldenLabels(new JsonMapper().readTree(Objects.requireNonNull(in)));
     } catch (IOException e) {
-      throw new java.io.UncheckedIOException(e);
+      throw new UncheckedIOException(e);
     }
   }
 
@@ -43,12 +46,14 @@ record GoldenLabels(JsonNode root) {
 
   record Case(int number, JsonNode node) {
     AnchorDictionary dictionary() {
-      return AnchorDictionary.parse(
-          "golden", node.get("dictionary").toString().getBytes(StandardCharsets.UTF_8));
+      return AnchorDictionary.read(
+          "golden",
+          new ByteArrayInputStream(
+              node.get("dictionary").toString().getBytes(StandardCharsets.UTF_8)));
     }
 
     BlockTranslation translate() {
-      Map<String, JsonNode> table = new java.util.HashMap<>();
+      Map<String, JsonNode> table = new HashMap<>();
       node.get("encode").properties().forEach(e -> table.put(e.getKey(), e.getValue()));
       TokenVariants.Encoder encoder = text -> ints(Objects.requireNonNull(table.get(text), text));
       return new BlockTranslator(dictionary(), encoder, node.get("seed").asLong())

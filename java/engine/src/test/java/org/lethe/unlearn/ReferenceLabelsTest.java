@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import java.util.List;
 import java.util.Set;
 import java.util.TreeSet;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 
 /** Dictionary, translation and labels against an independent implementation in Python. */
@@ -28,7 +29,7 @@ class ReferenceLabelsTest {
   }
 
   private static List<Set<Integer>> forbiddenAt(BlockTranslation t) {
-    return java.util.stream.IntStream.range(0, t.tokens().length)
+    return IntStream.range(0, t.tokens().length)
         .mapToObj(
             j -> {
               Set<Integer> tokens = new TreeSet<>();
