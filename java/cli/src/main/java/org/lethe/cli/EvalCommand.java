@@ -93,7 +93,8 @@ final class EvalCommand implements Callable<Integer> {
       asked = asked.stream().filter(p -> p.split().equals(split)).toList();
     }
     if (asked.isEmpty()) {
-      throw new IOException(prompts + " has no prompt" + (split == null ? "" : " of split " + split));
+      throw new IOException(
+          prompts + " has no prompt" + (split == null ? "" : " of split " + split));
     }
     List<String> unique = AnchorDictionary.read(anchors).unique();
     var out = spec.commandLine().getOut();
@@ -108,11 +109,9 @@ final class EvalCommand implements Callable<Integer> {
                   asked,
                   unique,
                   texts.isEmpty() ? List.of() : language.blocks(texts, BLOCK),
-                  unrelated == null
-                      ? List.of()
-                      : language.blocks(List.of(unrelated), BLOCK),
+                  unrelated == null ? List.of() : language.blocks(List.of(unrelated), BLOCK),
                   (done, all) -> progress.at(done, all, ""));
-          progress.close();
+          progress.end();
           if (json) {
             Json.print(out, object(model, evaluation));
           } else {

@@ -158,7 +158,8 @@ public record Report(
   }
 
   private void completions(StringBuilder page) {
-    page.append("<h2>Completions side by side</h2>\n<p>What only the text has is <mark>marked</mark>.</p>\n<table><tr><th>prompt</th>");
+    page.append(
+        "<h2>Completions side by side</h2>\n<p>What only the text has is <mark>marked</mark>.</p>\n<table><tr><th>prompt</th>");
     models.keySet().forEach(name -> page.append("<th>").append(escape(name)).append("</th>"));
     page.append("</tr>\n");
     int count = models.values().iterator().next().completions().size();
@@ -169,7 +170,8 @@ public record Report(
           .append("</td>");
       models
           .values()
-          .forEach(e -> page.append("<td>").append(marked(e.completions().get(row))).append("</td>"));
+          .forEach(
+              e -> page.append("<td>").append(marked(e.completions().get(row))).append("</td>"));
       page.append("</tr>\n");
     }
     page.append("</table>\n");
@@ -218,6 +220,9 @@ public record Report(
   }
 
   private static String escape(String text) {
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\"", "&quot;");
+    return text.replace("&", "&amp;")
+        .replace("<", "&lt;")
+        .replace(">", "&gt;")
+        .replace("\"", "&quot;");
   }
 }

@@ -1,11 +1,15 @@
 package org.lethe.unlearn;
 
 import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.function.BooleanSupplier;
+import java.util.stream.Stream;
 import org.lethe.format.StoredType;
 import org.lethe.kernels.Device;
 import org.lethe.text.LanguageModel;
@@ -61,9 +65,7 @@ public final class TrainingPhase {
         listener,
         stop,
         language ->
-            language.blocks(texts, blockSize).stream()
-                .map(TrainingBlock::nextToken)
-                .toList());
+            language.blocks(texts, blockSize).stream().map(TrainingBlock::nextToken).toList());
   }
 
   /**
@@ -135,12 +137,41 @@ public final class TrainingPhase {
             new Trainer(phase, language.weights(), blocks.of(language), options, listener);
         Trainer.Outcome outcome = trainer.run(folder, stop);
         if (outcome.finished()) {
-          language.write(out, StoredType.F32);
+          publish(language, out);
           folder.writeJson(RESULT, result(outcome, device));
           Trainer.clear(folder);
         }
         return outcome;
       }
+    }
+  }
+
+  /** Puts the model into the run's folder; {@code config.json}, without which it is none, last. */
+  private static void publish(LanguageModel language, Path out) throws IOException {
+    Path aside = out.resolve("model.tmp");
+    if (Files.exists(aside)) {
+      for (Path left : files(aside)) {
+        Files.delete(left);
+      }
+      Files.delete(aside);
+    }
+    language.write(aside, StoredType.F32);
+    for (Path file : files(aside)) {
+      Files.move(
+          file,
+          out.resolve(file.getFileName()),
+          StandardCopyOption.ATOMIC_MOVE,
+          StandardCopyOption.REPLACE_EXISTING);
+    }
+    Files.delete(aside);
+  }
+
+  private static List<Path> files(Path folder) throws IOException {
+    try (Stream<Path> list = Files.list(folder)) {
+      return list.sorted(
+              Comparator.comparing((Path f) -> f.endsWith("config.json"))
+                  .thenComparing(Comparator.naturalOrder()))
+          .toList();
     }
   }
 
