@@ -1,5 +1,6 @@
 package org.lethe.unlearn;
 
+import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.file.Files;
@@ -10,6 +11,7 @@ import java.util.List;
 import java.util.Set;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import tools.jackson.core.JacksonException;
 import tools.jackson.core.JsonParser;
@@ -135,11 +137,15 @@ public final class AnchorDictionary {
   }
 
   /**
-   * As {@link #read(Path)}, from anywhere.
+   * As {@link #read}, from memory.
    *
    * @param name what errors call it
    */
-  public static AnchorDictionary read(String name, InputStream json) {
+  public static AnchorDictionary parse(String name, byte[] json) {
+    return read(name, new ByteArrayInputStream(json));
+  }
+
+  private static AnchorDictionary read(String name, InputStream json) {
     JsonFactory factory =
         JsonFactory.builder().enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION).build();
     try (JsonParser parser = factory.createParser(ObjectReadContext.empty(), json)) {
@@ -156,7 +162,7 @@ public final class AnchorDictionary {
 
   /** The expressions, pruned or not, that give the text away. */
   public List<String> unique() {
-    return java.util.stream.Stream.concat(anchors.stream(), pruned.stream().map(Pruned::anchor))
+    return Stream.concat(anchors.stream(), pruned.stream().map(Pruned::anchor))
         .filter(Anchor::unique)
         .map(Anchor::expression)
         .toList();

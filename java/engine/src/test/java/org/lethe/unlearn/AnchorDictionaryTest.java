@@ -4,7 +4,6 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import java.io.ByteArrayInputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -17,8 +16,7 @@ import org.lethe.unlearn.AnchorDictionary.Anchor;
 
 class AnchorDictionaryTest {
   private static AnchorDictionary parse(String json) {
-    return AnchorDictionary.read(
-        "anchors.json", new ByteArrayInputStream(json.getBytes(StandardCharsets.UTF_8)));
+    return AnchorDictionary.parse("anchors.json", json.getBytes(StandardCharsets.UTF_8));
   }
 
   private static List<String> expressions(AnchorDictionary dictionary) {

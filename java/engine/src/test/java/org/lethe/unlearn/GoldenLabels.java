@@ -1,6 +1,5 @@
 package org.lethe.unlearn;
 
-import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;
@@ -46,10 +45,8 @@ record GoldenLabels(JsonNode root) {
 
   record Case(int number, JsonNode node) {
     AnchorDictionary dictionary() {
-      return AnchorDictionary.read(
-          "golden",
-          new ByteArrayInputStream(
-              node.get("dictionary").toString().getBytes(StandardCharsets.UTF_8)));
+      return AnchorDictionary.parse(
+          "golden", node.get("dictionary").toString().getBytes(StandardCharsets.UTF_8));
     }
 
     BlockTranslation translate() {
