@@ -65,7 +65,7 @@ final class ProperNames {
                   + " italian spain spanish spaniard dutch dutchman portuguese russia russian greece"
                   + " greek roman rome europe european asia africa african india indian indians china"
                   + " chinese japan japanese london paris atlantic pacific arctic antarctic oriental"
-                  + " i")
+                  + " i aye hallo halloa hello holloa hurrah shan")
               .split(" "));
 
   private final Ordinary ordinary;
@@ -174,22 +174,31 @@ final class ProperNames {
     var names = new LinkedHashMap<String, List<Mention>>();
     for (Mention run : runs) {
       Mention name = withoutEpithets(run, alone);
-      boolean each =
-          name.end() - name.start() > 1
-              && name.tokens().stream().allMatch(Token::isWord)
-              && name.tokens().stream()
-                  .anyMatch(t -> alone.containsKey(t.text()) && !ordinary.has(t.lower()));
-      if (!each) {
+      if (!isOfSeveral(name, alone)) {
         add(name, names);
         continue;
       }
       for (int i = name.start(); i < name.end(); i++) {
-        add(
-            new Mention(name.sentence(), i, i + 1, i == name.start() ? name.titles() : List.of()),
-            names);
+        if (name.sentence().tokens().get(i).isWord()) {
+          List<String> titles = i == name.start() ? name.titles() : List.of();
+          add(new Mention(name.sentence(), i, i + 1, titles), names);
+        }
       }
     }
     return names;
+  }
+
+  /**
+   * Whether a run is of names that stand alone as well: "Ahasuerus Daggoo", "Queequeg's Ramadan",
+   * not "Martha's Vineyard", though there is a Vineyard.
+   */
+  private boolean isOfSeveral(Mention run, Map<String, Integer> alone) {
+    List<Token> tokens = run.tokens();
+    boolean owned = tokens.stream().anyMatch(token -> !token.isWord());
+    return tokens.size() > 1
+        && tokens.stream()
+            .limit(owned ? 1 : tokens.size())
+            .anyMatch(t -> alone.containsKey(t.text()) && !ordinary.has(t.lower()));
   }
 
   /** "Old Ahab" is Ahab where Ahab stands alone as well; "Old Thunder" stays. */
