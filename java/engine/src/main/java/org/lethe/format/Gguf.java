@@ -34,6 +34,7 @@ public final class Gguf {
   private static final long MOST_TENSORS = 100_000;
   private static final long MOST_KEYS = 100_000;
   private static final long LONGEST_NAME = 65_535;
+  private static final long MOST_ELEMENTS = 1 << 22;
   private static final int LARGEST_ALIGNMENT = 1 << 20;
   static final int DEFAULT_ALIGNMENT = 32;
 
@@ -332,7 +333,7 @@ public final class Gguf {
       }
       need(12, "the array '" + key + "'");
       int kind = header.getInt();
-      int n = (int) count(LONGEST_HEADER, "elements of '" + key + "'", size(key, kind));
+      int n = (int) count(MOST_ELEMENTS, "elements of '" + key + "'", size(key, kind));
       return switch (kind) {
         case 0, 1 -> {
           byte[] bytes = new byte[n];
