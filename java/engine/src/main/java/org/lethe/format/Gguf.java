@@ -17,6 +17,7 @@ import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.Collectors;
 
 /**
  * The header of a GGUF file (versions 2 and 3, little-endian): what it says about the model and its
@@ -284,7 +285,9 @@ public final class Gguf {
                   code >= 0 && code < GGML_TYPES.size()
                       ? GGML_TYPES.get(code)
                       : "unknown type " + Integer.toUnsignedString(code),
-                  Arrays.toString(StoredType.values())));
+                  Arrays.stream(StoredType.values())
+                      .map(Enum::name)
+                      .collect(Collectors.joining(", "))));
     }
 
     private Object value(String key) {
@@ -427,7 +430,7 @@ public final class Gguf {
         throw problem(
             size > header.capacity()
                 ? "has a header of more than " + LONGEST_HEADER + " bytes"
-                : "is truncated: it ends before %s does".formatted(what));
+                : "is truncated: it ends inside " + what);
       }
     }
 
