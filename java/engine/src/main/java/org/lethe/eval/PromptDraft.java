@@ -60,12 +60,10 @@ public final class PromptDraft {
       return places;
     }
     String any = String.join("|", unique.stream().map(Pattern::quote).toList());
-    Matcher matcher =
-        Pattern.compile("(?<=[ ])(?:" + any + ")(?![\\p{L}\\p{N}])").matcher(text);
+    Matcher matcher = Pattern.compile("(?<=[ ])(?:" + any + ")(?![\\p{L}\\p{N}])").matcher(text);
     while (matcher.find()) {
       int from = matcher.start() - CONTEXT;
-      if (from >= 0
-          && !Familiarity.names(text.substring(from, matcher.start()), matcher.group())) {
+      if (from >= 0 && !Familiarity.names(text.substring(from, matcher.start()), matcher.group())) {
         places.add(new int[] {matcher.start(), matcher.end()});
       }
     }

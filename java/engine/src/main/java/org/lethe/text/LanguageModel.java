@@ -95,7 +95,10 @@ public final class LanguageModel implements AutoCloseable {
 
   /** Writes weights and tokenizer as a Hugging Face directory. */
   public void write(Path directory, StoredType type) {
-    ModelWriter.writeHuggingFace(directory, weights.config(), type, 
+    ModelWriter.writeHuggingFace(
+        directory,
+        weights.config(),
+        type,
         Map.of(
             "tokenizer.json",
             tokenizer.json(),

@@ -80,8 +80,7 @@ public final class Labelling {
         LabelFile.Writer file = LabelFile.create(out)) {
       requireSame(baseline, model, knowing, reinforced);
       var translator = new BlockTranslator(anchors, baseline.tokenizer()::encode, options.seed());
-      List<int[]> blocks =
-          baseline.blocks(texts, options.block());
+      List<int[]> blocks = baseline.blocks(texts, options.block());
       for (int i = 0; i < blocks.size(); i++) {
         if (stop.getAsBoolean()) {
           return false;

@@ -61,9 +61,7 @@ public final class TrainingPhase {
         listener,
         stop,
         language ->
-            language.blocks(texts, blockSize).stream()
-                .map(TrainingBlock::nextToken)
-                .toList());
+            language.blocks(texts, blockSize).stream().map(TrainingBlock::nextToken).toList());
   }
 
   /**

@@ -13,8 +13,8 @@ import org.lethe.train.TrainingListener;
 import org.lethe.train.TrainingOptions;
 
 /**
- * The whole method in one folder: {@code reinforced/}, {@code labels.jsonl}, {@code unlearned/}, and
- * {@code run.json}, which says what made them. Cut off anywhere, the same call goes on.
+ * The whole method in one folder: {@code reinforced/}, {@code labels.jsonl}, {@code unlearned/},
+ * and {@code run.json}, which says what made them. Cut off anywhere, the same call goes on.
  */
 public final class Unlearning {
   /** The reinforced model's folder in a run. */
