@@ -1,0 +1,170 @@
+package org.lethe.model;
+
+import java.util.ArrayList;
+import java.util.List;
+import org.lethe.kernels.DType;
+import org.lethe.kernels.Device;
+import org.lethe.kernels.Kernels;
+import org.lethe.kernels.MemoryPlan;
+import org.lethe.kernels.Tensor;
+
+/**
+ * Everything a pass over N = B T tokens writes, in one allocation. To train, each layer keeps what
+ * its backward reads (norms and SwiGLU are computed again instead: cheaper than their memory); to
+ * run, all layers share one set.
+ */
+final class Activations implements AutoCloseable {
+  /** Rows of logits in memory at a time: with them, a vocabulary of any size fits. */
+  static final int HEAD_ROWS = 512;
+
+  /**
+   * What a layer keeps; (N, ...) each.
+   *
+   * @param input the residual stream before the layer (d)
+   * @param qkv queries, keys and values side by side, turned by RoPE
+   * @param attention (Hq D)
+   * @param lse (B, Hq, T)
+   * @param middle the residual stream between attention and feed-forward (d)
+   * @param gateUp (2 F)
+   */
+  record Layer(
+      Tensor input,
+      Tensor qkv,
+      Tensor q,
+      Tensor k,
+      Tensor v,
+      Tensor qk,
+      Tensor attention,
+      Tensor lse,
+      Tensor middle,
+      Tensor gateUp,
+      Tensor gate,
+      Tensor up) {}
+
+  final Kernels.Heads heads;
+  final boolean training;
+  final List<Layer> layers = new ArrayList<>();
+  final Tensor tokens; // (N)
+  final Tensor positions; // (N)
+  final Tensor normed; // (N, d): what the products of a layer read
+  final Tensor rstd; // (N)
+  final Tensor branch; // (N, d): what a half of a layer adds to the residual stream
+  final Tensor swiglu; // (N, F)
+  final Tensor output; // (N, d): the residual stream after the last layer
+  final Tensor outputRstd; // (N)
+
+  // The head: S <= N selected rows, HEAD_ROWS of them at a time.
+  final Tensor rows; // (N): which
+  final Tensor selected; // (N, d)
+  final Tensor targets; // (N)
+  final Tensor loss; // (N)
+  final Tensor logits; // (HEAD_ROWS, V)
+
+  private final MemoryPlan.Arena arena;
+  private final LlamaConfig config;
+
+  Activations(Device device, LlamaConfig config, DType dtype, long B, long T, boolean training) {
+    this.config = config;
+    this.heads = new Kernels.Heads(B, T, config.heads(), config.kvHeads(), config.headSize());
+    this.training = training;
+    arena = plan(device, config, dtype, heads, training).allocate(device);
+    for (int l = 0; l < config.layers(); l++) {
+      layers.add(layer(training ? l : 0));
+    }
+    tokens = arena.get("tokens");
+    positions = arena.get("positions");
+    normed = arena.get("normed");
+    rstd = arena.get("rstd");
+    branch = arena.get("branch");
+    swiglu = arena.get("swiglu");
+    output = training ? arena.get("output") : layers.getFirst().input;
+    outputRstd = arena.get("output rstd");
+    rows = arena.get("rows");
+    selected = arena.get("selected");
+    targets = arena.get("targets");
+    loss = arena.get("loss");
+    logits = arena.get("logits");
+  }
+
+  /** The plan of such a pass: what an allocation takes, by name. */
+  static MemoryPlan plan(
+      Device device, LlamaConfig config, DType dtype, Kernels.Heads h, boolean training) {
+    long n = h.B() * h.T();
+    long d = config.width();
+    long f = config.feedForward();
+    long qkv = config.queryWidth() + 2L * config.kvWidth();
+    var plan = new MemoryPlan("activations");
+    for (int l = 0; l < (training ? config.layers() : 1); l++) {
+      plan.add("input." + l, dtype, n, d)
+          .add("qkv." + l, dtype, n, qkv)
+          .add("attention." + l, dtype, n, config.queryWidth())
+          .add("lse." + l, DType.F32, h.B(), h.Hq(), h.T())
+          .add("gate_up." + l, dtype, n, 2 * f);
+      if (training) {
+        plan.add("middle." + l, dtype, n, d);
+      }
+    }
+    plan.add("tokens", DType.I32, n)
+        .add("positions", DType.I32, n)
+        .add("normed", dtype, n, d)
+        .add("rstd", DType.F32, n)
+        .add("branch", dtype, n, d)
+        .add("swiglu", dtype, n, f)
+        .add("output rstd", DType.F32, n)
+        .add("rows", DType.I32, n)
+        .add("selected", dtype, n, d)
+        .add("targets", DType.I32, n)
+        .add("loss", DType.F32, n)
+        .add("logits", training ? dtype : DType.F32, Math.min(n, HEAD_ROWS), config.vocabulary());
+    if (training) {
+      plan.add("output", dtype, n, d)
+          .add("d_stream", dtype, n, d)
+          .add("d_normed", dtype, n, d)
+          .add("d_selected", dtype, n, d)
+          .add("d_attention", dtype, n, config.queryWidth())
+          .add("d_qkv", dtype, n, qkv)
+          .add("d_swiglu", dtype, n, f)
+          .add(
+              "attention workspace",
+              DType.BYTE,
+              Math.max(1, device.kernels().attentionBackwardWorkspace(dtype, h)));
+    }
+    return plan;
+  }
+
+  private Layer layer(int l) {
+    Tensor qkv = arena.get("qkv." + l);
+    Tensor gateUp = arena.get("gate_up." + l);
+    Tensor input = arena.get("input." + l);
+    long queries = config.queryWidth();
+    long keys = config.kvWidth();
+    long f = config.feedForward();
+    return new Layer(
+        input,
+        qkv,
+        qkv.columns(0, queries),
+        qkv.columns(queries, keys),
+        qkv.columns(queries + keys, keys),
+        qkv.columns(0, queries + keys),
+        arena.get("attention." + l),
+        arena.get("lse." + l),
+        training ? arena.get("middle." + l) : input,
+        gateUp,
+        gateUp.columns(0, f),
+        gateUp.columns(f, f));
+  }
+
+  /** A tensor that only training has. */
+  Tensor get(String name) {
+    return arena.get(name);
+  }
+
+  long tokens() {
+    return heads.B() * heads.T();
+  }
+
+  @Override
+  public void close() {
+    arena.close();
+  }
+}

@@ -1,0 +1,396 @@
+package org.lethe.model;
+
+import java.util.Arrays;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+import org.lethe.kernels.Kernels;
+import org.lethe.kernels.Kernels.Layout;
+import org.lethe.kernels.Tensor;
+
+/**
+ * A Llama (Touvron et al. 2023), forward and backward by hand: RMSNorm, RoPE, grouped-query
+ * attention, SwiGLU, each a kernel. N = B T tokens; (N, d) is the residual stream.
+ *
+ * <p>Activations are allocated at the first pass of a size and kept for the next of that size.
+ */
+public final class Llama implements AutoCloseable {
+  private final LlamaWeights weights;
+  private final LlamaConfig config;
+  private final LlamaParameters parameters;
+  private final Kernels kernels;
+  private final float eps;
+  private @Nullable Activations activations;
+  private @Nullable Tensor ropeTable;
+
+  /** A Llama that computes with {@code weights}, which stay the caller's to close. */
+  public Llama(LlamaWeights weights) {
+    this.weights = weights;
+    this.config = weights.config();
+    this.parameters = weights.parameters();
+    this.kernels = weights.device().kernels();
+    this.eps = (float) config.normEps();
+  }
+
+  /** The sizes. */
+  public LlamaConfig config() {
+    return config;
+  }
+
+  /** What it computes with. */
+  public LlamaWeights weights() {
+    return weights;
+  }
+
+  // ---- training ---------------------------------------------------------------------------------
+
+  /**
+   * Forward and backward over B blocks of T tokens: cross entropy of the labelled positions, their
+   * gradients added to {@code gradients}.
+   *
+   * @param tokens B T, block after block
+   * @param targets B T: the token that position i is to predict, or {@link Kernels#IGNORE}
+   * @param scale of the gradient: 1 / labelled tokens of the optimizer step
+   * @return the sum of the labelled positions' losses, in nats
+   */
+  public double train(
+      int[] tokens, int[] targets, int blocks, float scale, LlamaParameters gradients) {
+    Activations a = prepare(tokens, blocks, true);
+    Tensor rows = select(a, targets);
+    if (rows == null) {
+      return 0;
+    }
+    forward(a, null);
+    finalNorm(a);
+    double loss = head(a, rows, scale, gradients);
+    backward(a, gradients);
+    return loss;
+  }
+
+  /**
+   * The same loss without gradients.
+   *
+   * @return the sum of the labelled positions' losses, in nats
+   */
+  public double loss(int[] tokens, int[] targets, int blocks) {
+    Activations a = prepare(tokens, blocks, false);
+    Tensor rows = select(a, targets);
+    if (rows == null) {
+      return 0;
+    }
+    forward(a, null);
+    finalNorm(a);
+    return head(a, rows, 0, null);
+  }
+
+  /** The labelled positions and their targets, on the device; null if there is none. */
+  private @Nullable Tensor select(Activations a, int[] targets) {
+    if (targets.length != a.tokens()) {
+      throw new IllegalArgumentException(targets.length + " targets for " + a.tokens() + " tokens");
+    }
+    int[] rows = new int[targets.length];
+    int[] chosen = new int[targets.length];
+    int n = 0;
+    for (int i = 0; i < targets.length; i++) {
+      if (targets[i] != Kernels.IGNORE) {
+        checkToken(targets[i], "target", i);
+        rows[n] = i;
+        chosen[n++] = targets[i];
+      }
+    }
+    if (n == 0) {
+      return null;
+    }
+    Tensor deviceRows = a.rows.view("rows", 0, n);
+    deviceRows.set(Arrays.copyOf(rows, n));
+    a.targets.view("targets", 0, n).set(Arrays.copyOf(chosen, n));
+    return deviceRows;
+  }
+
+  /** Output head and cross entropy over the selected rows, chunk by chunk; leaves d_normed. */
+  private double head(
+      Activations a, Tensor rows, float scale, @Nullable LlamaParameters gradients) {
+    long count = rows.elements();
+    Tensor selected = a.selected.rows(0, count);
+    kernels.gatherRows(selected, a.normed, rows);
+    for (long first = 0; first < count; first += Activations.HEAD_ROWS) {
+      long chunk = Math.min(Activations.HEAD_ROWS, count - first);
+      Tensor x = selected.rows(first, chunk);
+      Tensor logits = a.logits.rows(0, chunk);
+      Tensor loss = a.loss.view("loss", first, chunk);
+      Tensor targets = a.targets.view("targets", first, chunk);
+      kernels.matmul(logits, x, parameters.head(), Layout.NT, false);
+      if (gradients == null) {
+        kernels.crossEntropy(loss, null, logits, targets, 0);
+      } else {
+        kernels.crossEntropy(loss, logits, logits, targets, scale);
+        kernels.matmul(gradients.head(), logits, x, Layout.TN, true);
+        kernels.matmul(
+            a.get("d_selected").rows(first, chunk), logits, parameters.head(), Layout.NN, false);
+      }
+    }
+    if (gradients != null) {
+      kernels.scatterRows(a.get("d_normed"), a.get("d_selected").rows(0, count), rows);
+    }
+    double sum = 0;
+    for (float loss : a.loss.view("loss", 0, count).toFloats()) {
+      sum += loss;
+    }
+    return sum;
+  }
+
+  // ---- forward ----------------------------------------------------------------------------------
+
+  /** From tokens to the residual stream: the last layer's two summands are left in place. */
+  private void forward(Activations a, @Nullable KeyValueCache cache) {
+    kernels.embedding(a.layers.getFirst().input(), parameters.embedding(), a.tokens);
+    for (int l = 0; l < config.layers(); l++) {
+      LlamaParameters.Layer w = parameters.layers().get(l);
+      Activations.Layer x = a.layers.get(l);
+      if (l == 0) {
+        kernels.rmsnorm(a.normed, a.rstd, null, x.input(), null, w.inputNorm(), eps);
+      } else {
+        Tensor before = a.layers.get(l - 1).middle();
+        kernels.rmsnorm(a.normed, a.rstd, x.input(), before, a.branch, w.inputNorm(), eps);
+      }
+      kernels.matmul(x.qkv(), a.normed, w.qkv(), Layout.NT, false);
+      kernels.rope(x.qk(), table(), a.positions, false);
+      attend(a, x, l, cache);
+      kernels.matmul(a.branch, x.attention(), w.output(), Layout.NT, false);
+
+      kernels.rmsnorm(a.normed, a.rstd, x.middle(), x.input(), a.branch, w.postNorm(), eps);
+      kernels.matmul(x.gateUp(), a.normed, w.gateUp(), Layout.NT, false);
+      kernels.swiglu(a.swiglu, x.gate(), x.up());
+      kernels.matmul(a.branch, a.swiglu, w.down(), Layout.NT, false);
+    }
+  }
+
+  private void attend(Activations a, Activations.Layer x, int l, @Nullable KeyValueCache cache) {
+    if (cache != null) {
+      kernels.cacheWrite(cache.keys(l), cache.values(l), x.k(), x.v(), a.heads, cache.length);
+      if (cache.length > 0) {
+        kernels.attentionDecode(
+            x.attention(), x.q(), cache.keys(l), cache.values(l), a.heads, cache.length + 1L);
+        return;
+      }
+    }
+    kernels.attention(x.attention(), a.training ? x.lse() : null, x.q(), x.k(), x.v(), a.heads);
+  }
+
+  private void finalNorm(Activations a) {
+    kernels.rmsnorm(
+        a.normed,
+        a.outputRstd,
+        a.output,
+        a.layers.getLast().middle(),
+        a.branch,
+        parameters.norm(),
+        eps);
+  }
+
+  // ---- backward ---------------------------------------------------------------------------------
+
+  /** From d_normed, the gradient of the last norm's output, down to the embedding. */
+  private void backward(Activations a, LlamaParameters g) {
+    Tensor dStream = a.get("d_stream");
+    Tensor dNormed = a.get("d_normed");
+    Tensor dAttention = a.get("d_attention");
+    Tensor dSwiglu = a.get("d_swiglu");
+    Tensor dQkv = a.get("d_qkv");
+    Tensor workspace = a.get("attention workspace");
+    long queries = config.queryWidth();
+    long keys = config.kvWidth();
+    Tensor dQ = dQkv.columns(0, queries);
+    Tensor dK = dQkv.columns(queries, keys);
+    Tensor dV = dQkv.columns(queries + keys, keys);
+    Tensor dQk = dQkv.columns(0, queries + keys);
+
+    kernels.rmsnormBackward(
+        dStream, g.norm(), dNormed, a.output, parameters.norm(), a.outputRstd, null);
+    for (int l = config.layers() - 1; l >= 0; l--) {
+      LlamaParameters.Layer w = parameters.layers().get(l);
+      LlamaParameters.Layer dW = g.layers().get(l);
+      Activations.Layer x = a.layers.get(l);
+
+      kernels.rmsnorm(a.normed, a.rstd, null, x.middle(), null, w.postNorm(), eps);
+      kernels.swiglu(a.swiglu, x.gate(), x.up());
+      kernels.matmul(dW.down(), dStream, a.swiglu, Layout.TN, true);
+      kernels.matmul(dSwiglu, dStream, w.down(), Layout.NN, false);
+      kernels.swigluBackward(x.gate(), x.up(), dSwiglu, x.gate(), x.up());
+      kernels.matmul(dW.gateUp(), x.gateUp(), a.normed, Layout.TN, true);
+      kernels.matmul(dNormed, x.gateUp(), w.gateUp(), Layout.NN, false);
+      kernels.rmsnormBackward(
+          dStream, dW.postNorm(), dNormed, x.middle(), w.postNorm(), a.rstd, dStream);
+
+      kernels.rmsnorm(a.normed, a.rstd, null, x.input(), null, w.inputNorm(), eps);
+      kernels.matmul(dW.output(), dStream, x.attention(), Layout.TN, true);
+      kernels.matmul(dAttention, dStream, w.output(), Layout.NN, false);
+      kernels.attentionBackward(
+          dQ, dK, dV, dAttention, x.attention(), x.lse(), x.q(), x.k(), x.v(), a.heads, workspace);
+      kernels.rope(dQk, table(), a.positions, true);
+      kernels.matmul(dW.qkv(), dQkv, a.normed, Layout.TN, true);
+      kernels.matmul(dNormed, dQkv, w.qkv(), Layout.NN, false);
+      kernels.rmsnormBackward(
+          dStream, dW.inputNorm(), dNormed, x.input(), w.inputNorm(), a.rstd, dStream);
+    }
+    kernels.embeddingBackward(g.embedding(), dStream, a.tokens);
+  }
+
+  // ---- running ----------------------------------------------------------------------------------
+
+  /**
+   * The logits of one block.
+   *
+   * @param logits F32 (T, V), written
+   */
+  public void logits(int[] tokens, Tensor logits) {
+    Activations a = prepare(tokens, 1, false);
+    forward(a, null);
+    finalNorm(a);
+    kernels.matmul(logits, a.normed, parameters.head(), Layout.NT, false);
+  }
+
+  /**
+   * Log-probabilities of a block's own tokens, in nats.
+   *
+   * @return T values; the first, which nothing predicts, is NaN
+   */
+  public float[] logprobs(int[] tokens) {
+    float[] result = new float[tokens.length];
+    result[0] = Float.NaN;
+    if (tokens.length == 1) {
+      checkToken(tokens[0], "token", 0);
+      return result;
+    }
+    Activations a = prepare(tokens, 1, false);
+    int n = tokens.length - 1;
+    a.targets.view("targets", 0, n).set(Arrays.copyOfRange(tokens, 1, tokens.length));
+    forward(a, null);
+    finalNorm(a);
+    for (long first = 0; first < n; first += Activations.HEAD_ROWS) {
+      long chunk = Math.min(Activations.HEAD_ROWS, n - first);
+      Tensor logits = a.logits.rows(0, chunk);
+      kernels.matmul(logits, a.normed.rows(first, chunk), parameters.head(), Layout.NT, false);
+      kernels.tokenLogprobs(
+          a.loss.view("logprobs", first, chunk), logits, a.targets.view("targets", first, chunk));
+    }
+    System.arraycopy(a.loss.view("logprobs", 0, n).toFloats(), 0, result, 1, n);
+    return result;
+  }
+
+  /**
+   * Reads tokens after those in the cache and appends them to it.
+   *
+   * @param tokens any number into an empty cache, afterwards one at a time
+   * @return logits F32 (1, V) of the last token; valid until the next call
+   */
+  public Tensor decode(int[] tokens, KeyValueCache cache) {
+    if (cache.length > 0 && tokens.length != 1) {
+      throw new IllegalArgumentException(
+          "a cache that holds tokens takes one at a time, not " + tokens.length);
+    }
+    if (cache.length + tokens.length > cache.capacity()) {
+      throw new IllegalArgumentException(
+          "%d tokens after %d do not fit a cache of %d"
+              .formatted(tokens.length, cache.length, cache.capacity()));
+    }
+    Activations a = prepare(tokens, 1, false);
+    if (cache.length > 0) {
+      a.positions.set(new int[] {cache.length});
+      table(cache.length + 1);
+    }
+    forward(a, cache);
+    finalNorm(a);
+    cache.length += tokens.length;
+    Tensor logits = a.logits.rows(0, 1);
+    kernels.matmul(
+        logits, a.normed.rows(tokens.length - 1L, 1), parameters.head(), Layout.NT, false);
+    return logits;
+  }
+
+  /**
+   * The most probable next tokens after {@code tokens}.
+   *
+   * @return the k most probable, most probable first
+   */
+  public List<TokenProbability> next(int[] tokens, int k) {
+    try (KeyValueCache cache = new KeyValueCache(weights, tokens.length);
+        Tensor index = weights.device().allocate("top k", org.lethe.kernels.DType.I32, 1, k);
+        Tensor probability =
+            weights.device().allocate("top k", org.lethe.kernels.DType.F32, 1, k)) {
+      kernels.topK(index, probability, decode(tokens, cache));
+      int[] ids = index.toInts();
+      float[] p = probability.toFloats();
+      return java.util.stream.IntStream.range(0, k)
+          .mapToObj(i -> new TokenProbability(ids[i], p[i]))
+          .toList();
+    }
+  }
+
+  /** A token and how probable it is. */
+  public record TokenProbability(int token, float probability) {}
+
+  // ---- preparation ------------------------------------------------------------------------------
+
+  private Activations prepare(int[] tokens, int blocks, boolean training) {
+    if (tokens.length == 0 || blocks < 1 || tokens.length % blocks != 0) {
+      throw new IllegalArgumentException(
+          tokens.length + " tokens do not make " + blocks + " equal blocks");
+    }
+    for (int i = 0; i < tokens.length; i++) {
+      checkToken(tokens[i], "token", i);
+    }
+    int length = tokens.length / blocks;
+    Activations a = activations;
+    if (a == null || a.training != training || a.heads.B() != blocks || a.heads.T() != length) {
+      if (a != null) {
+        activations = null;
+        a.close();
+      }
+      a = new Activations(weights.device(), config, weights.dtype(), blocks, length, training);
+      activations = a;
+    }
+    a.tokens.set(tokens);
+    int[] positions = new int[tokens.length];
+    Arrays.setAll(positions, i -> i % length);
+    a.positions.set(positions);
+    table(length);
+    return a;
+  }
+
+  private void checkToken(int token, String what, int at) {
+    if (token < 0 || token >= config.vocabulary()) {
+      throw new IllegalArgumentException(
+          "%s %d at %d is not in the vocabulary of %d"
+              .formatted(what, token, at, config.vocabulary()));
+    }
+  }
+
+  private Tensor table() {
+    return java.util.Objects.requireNonNull(ropeTable);
+  }
+
+  /** Makes the table cover {@code positions}, growing by doubling. */
+  private void table(int positions) {
+    Tensor table = ropeTable;
+    if (table == null || table.rows() < positions) {
+      long size = table == null ? positions : Math.max(positions, 2 * table.rows());
+      if (table != null) {
+        ropeTable = null;
+        table.close();
+      }
+      ropeTable = RopeTable.create(weights.device(), config, Math.toIntExact(size));
+    }
+  }
+
+  @Override
+  public void close() {
+    if (activations != null) {
+      activations.close();
+      activations = null;
+    }
+    if (ropeTable != null) {
+      ropeTable.close();
+      ropeTable = null;
+    }
+  }
+}

@@ -1,0 +1,193 @@
+package org.lethe.model;
+
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import org.lethe.kernels.Tensor;
+
+/**
+ * A Llama's parameters as views of one flat tensor: of the weights, or of their gradients. What one
+ * product reads lies together: q, k and v above one another, and gate and up. The order is that of
+ * the backward pass: head, last norm, layers from the last to the first, embedding.
+ */
+public final class LlamaParameters {
+  /** Parameters start at multiples of this many elements, a cache line even of 16-bit ones. */
+  private static final long ALIGNMENT = 32;
+
+  /**
+   * Where a parameter lies.
+   *
+   * @param name as Hugging Face calls it
+   * @param first its first element in the flat tensor
+   * @param rows its rows; 1 for a norm
+   * @param width elements in a row
+   * @param norm whether it is a vector (a norm's weight) rather than a matrix
+   */
+  public record Parameter(String name, long first, long rows, long width, boolean norm) {
+    /** rows * width. */
+    public long elements() {
+      return rows * width;
+    }
+
+    /** Its shape as files have it: (width) or (rows, width). */
+    public long[] shape() {
+      return norm ? new long[] {width} : new long[] {rows, width};
+    }
+  }
+
+  /**
+   * The parameters of one layer.
+   *
+   * @param inputNorm (d)
+   * @param qkv ((Hq + 2 Hkv) D, d)
+   * @param output (d, Hq D)
+   * @param postNorm (d)
+   * @param gateUp (2 F, d)
+   * @param down (d, F)
+   */
+  public record Layer(
+      Tensor inputNorm, Tensor qkv, Tensor output, Tensor postNorm, Tensor gateUp, Tensor down) {}
+
+  private final Tensor flat;
+  private final Map<String, Parameter> byName = new HashMap<>();
+  private final List<Parameter> layout;
+  private final Tensor embedding;
+  private final Tensor head;
+  private final Tensor norm;
+  private final List<Layer> layers = new ArrayList<>();
+
+  /**
+   * Views {@code flat}, {@link #elements} long.
+   *
+   * @param config whose parameters they are
+   */
+  public LlamaParameters(LlamaConfig config, Tensor flat) {
+    this.flat = flat;
+    this.layout = layout(config);
+    for (Parameter p : layout) {
+      byName.put(p.name, p);
+    }
+    long d = config.width();
+    long f = config.feedForward();
+    long qkvRows = config.queryWidth() + 2L * config.kvWidth();
+    embedding = tensor("model.embed_tokens.weight");
+    head = config.tiedHead() ? embedding : tensor("lm_head.weight");
+    norm = tensor("model.norm.weight");
+    for (int l = 0; l < config.layers(); l++) {
+      String layer = "model.layers." + l + ".";
+      layers.add(
+          new Layer(
+              tensor(layer + "input_layernorm.weight"),
+              packed(layer + "self_attn.q_proj.weight", "qkv", qkvRows, d),
+              tensor(layer + "self_attn.o_proj.weight"),
+              tensor(layer + "post_attention_layernorm.weight"),
+              packed(layer + "mlp.gate_proj.weight", "gate_up", 2 * f, d),
+              tensor(layer + "mlp.down_proj.weight")));
+    }
+  }
+
+  /** Where each parameter of such a Llama lies, in order. */
+  public static List<Parameter> layout(LlamaConfig config) {
+    var layout = new Layout();
+    long d = config.width();
+    long f = config.feedForward();
+    if (!config.tiedHead()) {
+      layout.matrix("lm_head", config.vocabulary(), d);
+    }
+    layout.norm("model.norm", d);
+    for (int l = config.layers() - 1; l >= 0; l--) {
+      String layer = "model.layers." + l + ".";
+      layout.matrix(layer + "mlp.down_proj", d, f);
+      layout.matrix(layer + "mlp.gate_proj", f, d);
+      layout.follow(layer + "mlp.up_proj", f, d);
+      layout.norm(layer + "post_attention_layernorm", d);
+      layout.matrix(layer + "self_attn.o_proj", d, config.queryWidth());
+      layout.matrix(layer + "self_attn.q_proj", config.queryWidth(), d);
+      layout.follow(layer + "self_attn.k_proj", config.kvWidth(), d);
+      layout.follow(layer + "self_attn.v_proj", config.kvWidth(), d);
+      layout.norm(layer + "input_layernorm", d);
+    }
+    layout.matrix("model.embed_tokens", config.vocabulary(), d);
+    return layout.parameters;
+  }
+
+  /** Elements of the flat tensor; the gaps between parameters are to be zero. */
+  public static long elements(LlamaConfig config) {
+    Parameter last = layout(config).getLast();
+    return last.first + last.elements();
+  }
+
+  private static final class Layout {
+    private final List<Parameter> parameters = new ArrayList<>();
+    private long end;
+
+    void matrix(String name, long rows, long width) {
+      end = Math.ceilDiv(end, ALIGNMENT) * ALIGNMENT;
+      follow(name, rows, width);
+    }
+
+    void follow(String name, long rows, long width) {
+      add(new Parameter(name + ".weight", end, rows, width, false));
+    }
+
+    void norm(String name, long width) {
+      end = Math.ceilDiv(end, ALIGNMENT) * ALIGNMENT;
+      add(new Parameter(name + ".weight", end, 1, width, true));
+    }
+
+    private void add(Parameter p) {
+      parameters.add(p);
+      end = Math.addExact(end, p.elements());
+    }
+  }
+
+  private Tensor packed(String first, String name, long rows, long width) {
+    return flat.view(name, find(first).first, rows, width);
+  }
+
+  /** Where the parameter of that name lies. */
+  public Parameter find(String name) {
+    Parameter p = byName.get(name);
+    if (p == null) {
+      throw new IllegalArgumentException("this Llama has no parameter '" + name + "'");
+    }
+    return p;
+  }
+
+  /** Every parameter, in the flat tensor's order. */
+  public List<Parameter> parameters() {
+    return layout;
+  }
+
+  /** The parameter of that name, a view. */
+  public Tensor tensor(String name) {
+    Parameter p = find(name);
+    return flat.view(name, p.first, p.shape());
+  }
+
+  /** All of them, one after another. */
+  public Tensor flat() {
+    return flat;
+  }
+
+  /** (V, d). */
+  public Tensor embedding() {
+    return embedding;
+  }
+
+  /** (V, d); the embedding where they are tied. */
+  public Tensor head() {
+    return head;
+  }
+
+  /** (d), the last norm's. */
+  public Tensor norm() {
+    return norm;
+  }
+
+  /** The layers, first to last. */
+  public List<Layer> layers() {
+    return layers;
+  }
+}

@@ -1,0 +1,161 @@
+package org.lethe.model;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import org.jspecify.annotations.Nullable;
+import org.lethe.kernels.DType;
+import org.lethe.kernels.Device;
+import org.lethe.kernels.Tensor;
+
+/**
+ * A Llama's weights on a device: F32, or BF16 with (to train) or without (to run) the low halves
+ * that make them exact fp32.
+ */
+public final class LlamaWeights implements ParameterSource, AutoCloseable {
+  /** Elements staged at a time: 16 MiB of F32. */
+  private static final long CHUNK = 1 << 22;
+
+  private final LlamaConfig config;
+  private final Device device;
+  private final Tensor flat;
+  private final @Nullable Tensor low;
+  private final LlamaParameters parameters;
+
+  private LlamaWeights(LlamaConfig config, Device device, Tensor flat, @Nullable Tensor low) {
+    this.config = config;
+    this.device = device;
+    this.flat = flat;
+    this.low = low;
+    this.parameters = new LlamaParameters(config, flat);
+  }
+
+  /**
+   * Loads the weights.
+   *
+   * @param dtype F32 or BF16
+   * @param exact keep BF16 weights' low halves, as training needs
+   * @throws org.lethe.kernels.OutOfDeviceMemoryException if they do not fit
+   */
+  public static LlamaWeights load(
+      Device device, LlamaConfig config, ParameterSource source, DType dtype, boolean exact) {
+    long n = LlamaParameters.elements(config);
+    Tensor flat = device.allocate("weights", dtype, n);
+    Tensor low =
+        exact && dtype == DType.BF16 ? device.allocate("weights, low halves", DType.I16, n) : null;
+    var weights = new LlamaWeights(config, device, flat, low);
+    try {
+      weights.fill(source);
+      return weights;
+    } catch (RuntimeException e) {
+      weights.close();
+      throw e;
+    }
+  }
+
+  private void fill(ParameterSource source) {
+    device.kernels().fill(flat, 0);
+    if (low != null) {
+      device.kernels().fill(low.cast("low", DType.BF16, 0, low.elements()), 0);
+    }
+    long staged = Math.min(CHUNK, flat.elements());
+    try (Arena arena = Arena.ofConfined();
+        Tensor stage = device.allocate("loading", DType.F32, staged)) {
+      MemorySegment host = arena.allocate(staged * Float.BYTES, Float.BYTES);
+      for (LlamaParameters.Parameter p : parameters.parameters()) {
+        MemorySegment stored =
+            low == null && flat.dtype() == DType.BF16 ? source.bf16(p.name()) : null;
+        if (stored != null) {
+          parameters.tensor(p.name()).copyFrom(stored);
+          continue;
+        }
+        for (long i = 0; i < p.elements(); i += staged) {
+          long count = Math.min(staged, p.elements() - i);
+          MemorySegment part = host.asSlice(0, count * Float.BYTES);
+          source.read(p.name(), i, part);
+          put(p.first() + i, stage.view("loading", 0, count), part);
+        }
+      }
+    }
+  }
+
+  private void put(long first, Tensor stage, MemorySegment values) {
+    long count = stage.elements();
+    Tensor target = flat.view("weights", first, count);
+    stage.copyFrom(values);
+    if (low != null) {
+      device.kernels().split(target, low.view("low", first, count), stage);
+    } else {
+      device.kernels().convert(target, stage);
+    }
+  }
+
+  /** Reads a parameter back, exact where the low halves are kept. */
+  @Override
+  public void read(String name, long first, MemorySegment f32) {
+    long from = parameters.find(name).first() + first;
+    long left = f32.byteSize() / Float.BYTES;
+    try (Arena arena = Arena.ofConfined();
+        Tensor stage = device.allocate("saving", DType.F32, Math.min(CHUNK, left))) {
+      MemorySegment host = arena.allocate(stage.bytes(), Float.BYTES);
+      for (long done = 0; done < left; done += stage.elements()) {
+        long count = Math.min(stage.elements(), left - done);
+        Tensor part = stage.view("saving", 0, count);
+        Tensor source = flat.view("weights", from + done, count);
+        if (low != null) {
+          device.kernels().join(part, source, low.view("low", from + done, count));
+        } else {
+          device.kernels().convert(part, source);
+        }
+        MemorySegment copied = host.asSlice(0, count * Float.BYTES);
+        part.copyTo(copied);
+        MemorySegment.copy(
+            copied,
+            ValueLayout.JAVA_FLOAT,
+            0,
+            f32,
+            ValueLayout.JAVA_FLOAT_UNALIGNED,
+            done * Float.BYTES,
+            count);
+      }
+    }
+  }
+
+  /** The sizes. */
+  public LlamaConfig config() {
+    return config;
+  }
+
+  /** Where they lie. */
+  public Device device() {
+    return device;
+  }
+
+  /** What products read: F32, or the BF16 (high halves of the) weights. */
+  public DType dtype() {
+    return flat.dtype();
+  }
+
+  /** The parameters as kernels take them. */
+  public LlamaParameters parameters() {
+    return parameters;
+  }
+
+  /** The low halves, or null where there are none. */
+  public @Nullable Tensor low() {
+    return low;
+  }
+
+  /** True if nothing was rounded: F32, or BF16 with its low halves. */
+  public boolean isExact() {
+    return flat.dtype() == DType.F32 || low != null;
+  }
+
+  @Override
+  public void close() {
+    flat.close();
+    if (low != null) {
+      low.close();
+    }
+  }
+}
