@@ -24,6 +24,7 @@ constexpr double kLn2 = 0.693147180559945309;
 
 constexpr int64_t kTile = 128;        // keys that are packed at a time, and the backward's queries
 constexpr int64_t kRowsOfTask = 192;  // of the forward, about: a packed tile pays for itself
+constexpr int64_t kKeysAnElement = 64;  // multiplied in the time in which simpler kernels pass over one element
 
 // 2^x for x up to 127, 0 from -150 down, NaN for NaN; relative error 8e-8, or 3e-6 where the result is to be rounded to bf16.
 template <class A>
@@ -82,10 +83,10 @@ class Cut {
 };
 
 // body(task, its thread's scratch, the scratch of all) for each task of [0, n), begun in that order as threads come free.
-// Returns the scratch of all.
+// work: about the elements that all of them touch. Returns the scratch of all.
 template <class Body>
-char *tasks(lethe_device *device, int64_t n, int64_t scratch_bytes, int64_t shared_bytes, Body body) {
-  const int threads = static_cast<int>(min(n, device->threads));
+char *tasks(lethe_device *device, int64_t n, int64_t work, int64_t scratch_bytes, int64_t shared_bytes, Body body) {
+  const int threads = static_cast<int>(clamp(work / kElementsPerThread, 1, min(n, device->threads)));
   char *const shared = static_cast<char *>(device->scratch(shared_bytes + threads * scratch_bytes));
   char *const scratch = shared + shared_bytes;
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
@@ -269,7 +270,7 @@ void attend(lethe_device *device, T *out, int64_t ld_out, float *lse, const T *q
   const int64_t stretches = divide_up(length, each), most_blocks = group * each / kRows;
   Cut counted(nullptr);
   Rows<T>(head, most_blocks, scale, counted);
-  tasks(device, B * Hkv * stretches, counted.bytes(), 0, [&](int64_t task, void *scratch, void *) {
+  tasks(device, B * Hkv * stretches, B * Hq * D * length * divide_up(length, kKeysAnElement), counted.bytes(), 0, [&](int64_t task, void *scratch, void *) {
     // The longest first.
     const int64_t stretch = stretches - 1 - task / (B * Hkv), b = task % (B * Hkv) / Hkv, h = task % Hkv;
     const int64_t begin = stretch * each, end = min(length, begin + each);
@@ -329,7 +330,7 @@ void decode(lethe_device *device, T *out, const T *q, const T *k_cache, const T 
       std::memcpy(partial + W, result.values, static_cast<size_t>(head.wide) * sizeof(float));
     }
   };
-  float *const partials = reinterpret_cast<float *>(tasks(device, B * Hkv * stretches, counted.bytes(), shared, task));
+  float *const partials = reinterpret_cast<float *>(tasks(device, B * Hkv * stretches, 2 * B * Hkv * length * D, counted.bytes(), shared, task));
   for (int64_t row = 0; row < B * Hq; ++row) {
     float *const first = partials + row * stretches * width;
     Softmax whole{first[0], first[1], first + W};
@@ -536,7 +537,8 @@ struct Gradients {
     Cut counted(nullptr);
     KeyTile<T>(head, scale, counted);
     // The first keys first: most queries see them.
-    tasks(device, cutting.stretches * B * Hkv, counted.bytes(), 0, [&](int64_t task, void *scratch, void *) {
+    const int64_t work = B * Hq * D * length * divide_up(length, kKeysAnElement);
+    tasks(device, cutting.stretches * B * Hkv, work, counted.bytes(), 0, [&](int64_t task, void *scratch, void *) {
       Cut cut(scratch);
       KeyTile<T> tile(head, scale, cut);
       stretch(task / (B * Hkv), task / Hkv % B, task % Hkv, cutting, workspace, tile);

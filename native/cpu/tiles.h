@@ -5,7 +5,6 @@
 // a word of the contraction: word (k, c) is at b[(c / kPanel * height + k) * kPanel + c % kPanel].
 #pragma once
 
-#include <array>
 #include <utility>
 
 #include "tier.h"
@@ -44,7 +43,11 @@ struct Singles {
   static constexpr bool kExact = true;
 
   static Floats multiply_add(Floats sum, Ints a, Ints b) { return fma(floats_of(a), floats_of(b), sum); }
-  static float element(Word w, int64_t) { return floats_of_word(w); }
+  static float element(Word w, int64_t) {
+    float x;
+    std::memcpy(&x, &w, sizeof x);
+    return x;
+  }
 
   // body(word, element, part) for each vector of words of a row of D elements.
   template <class Body>
@@ -53,13 +56,6 @@ struct Singles {
   }
   template <class T, class Part>
   static Ints words(const T *x, Part part) { return bits_of(load(x, part)); }
-
- private:
-  static float floats_of_word(Word w) {
-    float x;
-    std::memcpy(&x, &w, sizeof x);
-    return x;
-  }
 };
 
 #ifdef __AVX512BF16__
@@ -236,20 +232,22 @@ bool all_finite(const T *x, int64_t ld_x, int64_t n, int64_t D) {
 
 // ---- the product ----------------------------------------------------------------------------------------------------------
 
-// Where element (row, word) of A lies, and how C starts: 0, C, or C times a factor a row.
+// A: word k of row r is at words[r * row + k * step].
 struct Left {
   const Word *words;
   int64_t row, step;
 };
+// B: panels.
 struct Right {
   const Word *words;
   int64_t height;
 };
+// C: starts at 0 where fresh, else at what it is, times a row's factor where there are factors.
 struct Into {
   float *sums;
   int64_t ld;
   bool fresh;
-  const float *factors;  // NULL: 1
+  const float *factors;  // (rows) or NULL
 };
 
 template <class A, int R, int V>
@@ -290,12 +288,12 @@ void block(const Into &c, const Left &a, const Word *b, int64_t k) {
 template <class A>
 using Block = void (*)(const Into &, const Left &, const Word *, int64_t);
 
-template <class A, size_t... i>
-constexpr std::array<Block<A>, kRows * kVectors> blocks_of(std::index_sequence<i...>) {
-  return {&block<A, static_cast<int>(i) / kVectors + 1, static_cast<int>(i) % kVectors + 1>...};
-}
-template <class A>
-constexpr std::array<Block<A>, kRows * kVectors> kBlocks = blocks_of<A>(std::make_index_sequence<kRows * kVectors>{});
+template <class A, class Indices = std::make_integer_sequence<int, kRows * kVectors>>
+struct Blocks;
+template <class A, int... i>
+struct Blocks<A, std::integer_sequence<int, i...>> {
+  static constexpr Block<A> of[] = {&block<A, i / kVectors + 1, i % kVectors + 1>...};
+};
 
 // The words [begin, end) of the contraction that matter to a stretch of rows.
 struct Stretch {
@@ -313,7 +311,7 @@ void product(const Into &c, const Left &a, const Right &b, int64_t rows, int64_t
       const Stretch k = stretch_of(r, r + n);
       const Into to{c.sums + r * c.ld + p, c.ld, c.fresh, c.factors == nullptr ? nullptr : c.factors + r};
       const Left from{a.words + r * a.row + k.begin * a.step, a.row, a.step};
-      kBlocks<A>[static_cast<size_t>((n - 1) * kVectors + vectors - 1)](to, from, panel + k.begin * kPanel, k.end - k.begin);
+      Blocks<A>::of[(n - 1) * kVectors + vectors - 1](to, from, panel + k.begin * kPanel, k.end - k.begin);
     }
   }
 }
