@@ -154,7 +154,7 @@ lethe_status lethe_attention_backward_workspace(lethe_device *device, int64_t *b
   Check check("attention_backward_workspace", device, nullptr, {{"B", B}, {"T", T}, {"Hq", Hq}, {"Hkv", Hkv}, {"D", D}});
   return heads(check, dtype, Hq, Hkv, D)
       .that(Check::product({B, T, Hq, D, 1024}) > 0, "B T Hq D overflows")
-      .that(bytes != nullptr, "bytes is NULL")
+      .vector("bytes", bytes, 8, 1)
       .then([&] { return device->kernels->attention_backward_workspace(device, bytes, dtype, B, T, Hq, Hkv, D); });
 }
 
