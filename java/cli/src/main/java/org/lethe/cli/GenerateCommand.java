@@ -1,0 +1,128 @@
+package org.lethe.cli;
+
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.concurrent.Callable;
+import org.lethe.kernels.Device;
+import org.lethe.model.Generator;
+import org.lethe.model.Sampling;
+import org.lethe.text.LanguageModel;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
+
+/** {@code lethe generate}. */
+@Command(
+    name = "generate",
+    mixinStandardHelpOptions = true,
+    description = "Continues a prompt.",
+    footer = {
+      "",
+      "Example:",
+      "  lethe generate --model demo/unlearned --prompt \"Call me\" --max-tokens 20"
+    })
+final class GenerateCommand implements Callable<Integer> {
+  @Option(
+      names = "--model",
+      required = true,
+      paramLabel = "M",
+      description = "a Hugging Face directory or a .gguf file")
+  Path model;
+
+  @Option(
+      names = "--prompt",
+      required = true,
+      paramLabel = "P",
+      description = "the text to continue; the model's BOS is put in front")
+  String prompt;
+
+  @Option(
+      names = "--max-tokens",
+      required = true,
+      paramLabel = "N",
+      description = "most tokens to generate")
+  int maxTokens;
+
+  @Option(
+      names = "--temperature",
+      defaultValue = "0",
+      description = "0 takes the most probable token (default)")
+  double temperature;
+
+  @Option(
+      names = "--top-p",
+      defaultValue = "1",
+      description = "draw among the most probable tokens that reach it (default ${DEFAULT-VALUE})")
+  double topP;
+
+  @Option(
+      names = "--seed",
+      defaultValue = "1",
+      description = "same seed, same text (default ${DEFAULT-VALUE})")
+  long seed;
+
+  @Option(names = "--json", description = "print one JSON object")
+  boolean json;
+
+  @Mixin TypeOption type = new TypeOption();
+  @Mixin DeviceOption device = new DeviceOption();
+  @Spec CommandSpec spec;
+
+  @SuppressWarnings("NullAway.Init") // picocli fills the fields
+  GenerateCommand() {}
+
+  @Override
+  public Integer call() throws IOException {
+    if (maxTokens < 1) {
+      throw new IllegalArgumentException("--max-tokens is " + maxTokens + ", must be at least 1");
+    }
+    PrintWriter out = spec.commandLine().getOut();
+    try (Device opened = device.open();
+        LanguageModel language = LanguageModel.open(opened, model, type.dtype())) {
+      List<Integer> shown = new ArrayList<>();
+      int[] tokens =
+          new Generator(language.llama())
+              .generate(
+                  language.prompt(prompt),
+                  maxTokens,
+                  new Sampling(temperature, topP, seed),
+                  token -> {
+                    if (!json) {
+                      print(out, language, shown, token);
+                    }
+                    return true;
+                  });
+      if (json) {
+        var object = new LinkedHashMap<String, Object>();
+        object.put("text", language.tokenizer().decode(tokens));
+        object.put("tokens", tokens);
+        Json.print(out, object);
+      } else {
+        out.println();
+      }
+      return 0;
+    }
+  }
+
+  /** Prints what the token adds, once the text so far ends in a whole character. */
+  private static void print(
+      PrintWriter out, LanguageModel language, List<Integer> shown, int token) {
+    String before = decode(language, shown);
+    shown.add(token);
+    String after = decode(language, shown);
+    if (after.startsWith(before) && !after.endsWith("\ufffd")) {
+      out.print(after.substring(before.endsWith("\ufffd") ? before.length() - 1 : before.length()));
+      out.flush();
+    }
+  }
+
+  private static String decode(LanguageModel language, List<Integer> tokens) {
+    return language.tokenizer().decode(tokens.stream().mapToInt(Integer::intValue).toArray());
+  }
+}

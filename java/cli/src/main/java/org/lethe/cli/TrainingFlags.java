@@ -1,0 +1,111 @@
+package org.lethe.cli;
+
+import org.lethe.train.TrainingOptions;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+
+/** The training options that all phases share. */
+final class TrainingFlags {
+  @Option(
+      names = "--batch",
+      defaultValue = "8",
+      description = "blocks in one pass (default ${DEFAULT-VALUE})")
+  int batch;
+
+  @Option(
+      names = "--accumulate",
+      defaultValue = "16",
+      description = "passes in one optimizer step (default ${DEFAULT-VALUE})")
+  int accumulate;
+
+  @Option(
+      names = "--warmup",
+      defaultValue = "0",
+      description = "steps over which the learning rate rises (default ${DEFAULT-VALUE})")
+  int warmup;
+
+  @Option(
+      names = "--beta1",
+      defaultValue = "0.9",
+      description = "AdamW's decay of the first moment (default ${DEFAULT-VALUE})")
+  double beta1;
+
+  @Option(
+      names = "--beta2",
+      defaultValue = "0.98",
+      description = "AdamW's decay of the second moment (default ${DEFAULT-VALUE})")
+  double beta2;
+
+  @Option(names = "--eps", defaultValue = "1e-8", description = "AdamW's (default ${DEFAULT-VALUE})")
+  double eps;
+
+  @Option(
+      names = "--weight-decay",
+      defaultValue = "0",
+      description = "AdamW's (default ${DEFAULT-VALUE})")
+  double weightDecay;
+
+  @Option(
+      names = "--clip",
+      defaultValue = "0",
+      description = "largest global gradient norm; 0 does not clip (default)")
+  double clip;
+
+  @Option(
+      names = "--shuffle",
+      negatable = true,
+      defaultValue = "true",
+      fallbackValue = "true",
+      description = "another order of the blocks in every epoch (default) or not")
+  boolean shuffle;
+
+  @Option(
+      names = "--seed",
+      defaultValue = "1",
+      description = "same seed, same bits (default ${DEFAULT-VALUE})")
+  long seed;
+
+  @Option(
+      names = "--checkpoint-every",
+      paramLabel = "STEPS",
+      defaultValue = "100",
+      description = "steps between checkpoints (default ${DEFAULT-VALUE})")
+  int checkpointEvery;
+
+  @Option(
+      names = "--gradient-dtype",
+      paramLabel = "TYPE",
+      defaultValue = "f32",
+      description = "f32 (default) or bf16")
+  TypeOption.Type gradientType = TypeOption.Type.f32;
+
+  @Option(
+      names = "--moment-dtype",
+      paramLabel = "TYPE",
+      defaultValue = "f32",
+      description = "AdamW's moments: f32 (default), or bf16, rounded stochastically")
+  TypeOption.Type momentType = TypeOption.Type.f32;
+
+  @Mixin TypeOption type = new TypeOption();
+
+  TrainingOptions options(int epochs, double learningRate, double holdout) {
+    return new TrainingOptions(
+        epochs,
+        learningRate,
+        warmup,
+        batch,
+        accumulate,
+        beta1,
+        beta2,
+        eps,
+        weightDecay,
+        clip,
+        holdout,
+        shuffle,
+        seed,
+        checkpointEvery,
+        type.dtype(),
+        gradientType.dtype(),
+        momentType.dtype());
+  }
+}

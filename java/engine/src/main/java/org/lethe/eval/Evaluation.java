@@ -1,0 +1,92 @@
+package org.lethe.eval;
+
+import java.util.ArrayList;
+import java.util.Collection;
+import java.util.List;
+import org.lethe.text.LanguageModel;
+
+/**
+ * The evidence on one model.
+ *
+ * @param answers how probable each known answer is
+ * @param completions what it makes of each completion prompt
+ * @param textPerplexity on the text to forget; NaN if none was given
+ * @param unrelatedPerplexity on other text; NaN if none was given
+ */
+public record Evaluation(
+    List<Answer> answers,
+    List<Familiarity.Completion> completions,
+    double textPerplexity,
+    double unrelatedPerplexity) {
+
+  /** How probable a known answer is, and the likeliest of its distractors. */
+  public record Answer(Prompt prompt, double probability, double bestDistractor) {}
+
+  /** Hears of each measurement. */
+  @FunctionalInterface
+  public interface Listener {
+    /** {@code done} of {@code all} measurements are made. */
+    void measured(int done, int all);
+  }
+
+  /**
+   * Measures a model.
+   *
+   * @param unique the expressions that only the text has
+   * @param text blocks of the text to forget, possibly none
+   * @param unrelated blocks of other text, possibly none
+   */
+  public static Evaluation of(
+      LanguageModel model,
+      List<Prompt> prompts,
+      Collection<String> unique,
+      List<int[]> text,
+      List<int[]> unrelated,
+      Listener listener) {
+    var answers = new ArrayList<Answer>();
+    var completions = new ArrayList<Familiarity.Completion>();
+    int all = prompts.size() + 2;
+    int done = 0;
+    for (Prompt prompt : prompts) {
+      switch (prompt.kind()) {
+        case PROBABILITY -> answers.add(answer(model, prompt));
+        case COMPLETION -> completions.add(Familiarity.complete(model, prompt, unique));
+      }
+      listener.measured(++done, all);
+    }
+    double onText = text.isEmpty() ? Double.NaN : Perplexity.of(model.llama(), text);
+    listener.measured(++done, all);
+    double onOther = unrelated.isEmpty() ? Double.NaN : Perplexity.of(model.llama(), unrelated);
+    listener.measured(++done, all);
+    return new Evaluation(List.copyOf(answers), List.copyOf(completions), onText, onOther);
+  }
+
+  private static Answer answer(LanguageModel model, Prompt prompt) {
+    double best =
+        prompt.distractors().stream()
+            .mapToDouble(d -> Familiarity.probability(model, prompt.text(), d))
+            .max()
+            .orElse(Double.NaN);
+    return new Answer(
+        prompt, Familiarity.probability(model, prompt.text(), prompt.answer()), best);
+  }
+
+  /** Familiarity by probability: the mean probability of the known answers. */
+  public double probability() {
+    return answers.stream().mapToDouble(Answer::probability).average().orElse(Double.NaN);
+  }
+
+  /** Familiarity by completion: the share of completions that show the model knows the text. */
+  public double familiarity() {
+    return completions.stream().mapToDouble(c -> c.familiar() ? 1 : 0).average().orElse(Double.NaN);
+  }
+
+  /** The part of it that concerns one split of the prompts. */
+  public Evaluation split(String split) {
+    return new Evaluation(
+        answers.stream().filter(a -> a.prompt().split().equals(split)).toList(),
+        completions.stream().filter(c -> c.prompt().split().equals(split)).toList(),
+        textPerplexity,
+        unrelatedPerplexity);
+  }
+}

@@ -1,0 +1,100 @@
+package org.lethe.text;
+
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.stream.IntStream;
+import org.lethe.format.Checkpoint;
+import org.lethe.format.ModelWriter;
+import org.lethe.format.StoredType;
+import org.lethe.kernels.DType;
+import org.lethe.kernels.Device;
+import org.lethe.model.Generator;
+import org.lethe.model.Llama;
+import org.lethe.model.LlamaConfig;
+import org.lethe.model.LlamaWeights;
+import org.lethe.model.Sampling;
+
+/** A Llama with its tokenizer, loaded from a Hugging Face directory or a GGUF file. */
+public final class LanguageModel implements AutoCloseable {
+  private final LlamaWeights weights;
+  private final Llama llama;
+  private final Tokenizer tokenizer;
+
+  private LanguageModel(LlamaWeights weights, Tokenizer tokenizer) {
+    this.weights = weights;
+    this.llama = new Llama(weights);
+    this.tokenizer = tokenizer;
+  }
+
+  /**
+   * Loads a model to run: BF16 takes 2 bytes a weight, F32 4.
+   *
+   * @param path a Hugging Face directory, or a {@code .gguf} file
+   * @throws IOException if it cannot be read, or is no model that Lethe knows
+   */
+  public static LanguageModel open(Device device, Path path, DType dtype) throws IOException {
+    return open(device, path, dtype, false);
+  }
+
+  /** Loads a model to train: exact fp32 weights whatever the dtype of its products. */
+  public static LanguageModel openExact(Device device, Path path, DType dtype) throws IOException {
+    return open(device, path, dtype, true);
+  }
+
+  private static LanguageModel open(Device device, Path path, DType dtype, boolean exact)
+      throws IOException {
+    try (Checkpoint checkpoint = Checkpoint.open(path)) {
+      LlamaConfig config = checkpoint.config();
+      Tokenizer tokenizer = Tokenizer.open(path);
+      try {
+        tokenizer.requireFit(config);
+        return new LanguageModel(
+            LlamaWeights.load(device, config, checkpoint, dtype, exact), tokenizer);
+      } catch (IOException | RuntimeException e) {
+        tokenizer.close();
+        throw e;
+      }
+    }
+  }
+
+  /** Its weights. */
+  public LlamaWeights weights() {
+    return weights;
+  }
+
+  /** The network. */
+  public Llama llama() {
+    return llama;
+  }
+
+  /** Text to tokens and back. */
+  public Tokenizer tokenizer() {
+    return tokenizer;
+  }
+
+  /** The tokens of a text with the model's BOS in front, as everything here gives it to a model. */
+  public int[] prompt(String text) {
+    return IntStream.concat(
+            IntStream.of(weights.config().bosToken()), IntStream.of(tokenizer.encode(text)))
+        .toArray();
+  }
+
+  /** Continues {@code prompt} by at most {@code maxTokens} tokens. */
+  public String generate(String prompt, int maxTokens, Sampling sampling) {
+    int[] tokens =
+        new Generator(llama).generate(prompt(prompt), maxTokens, sampling, token -> true);
+    return tokenizer.decode(tokens);
+  }
+
+  /** Writes weights and tokenizer as a Hugging Face directory. */
+  public void write(Path directory, StoredType type) throws IOException {
+    ModelWriter.writeHuggingFace(directory, weights.config(), type, tokenizer.files(), weights);
+  }
+
+  @Override
+  public void close() {
+    llama.close();
+    weights.close();
+    tokenizer.close();
+  }
+}

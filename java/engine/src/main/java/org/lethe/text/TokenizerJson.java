@@ -1,0 +1,314 @@
+package org.lethe.text;
+
+import java.util.ArrayList;
+import java.util.BitSet;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.Set;
+import org.jspecify.annotations.Nullable;
+import tools.jackson.core.JacksonException;
+import tools.jackson.databind.JsonNode;
+import tools.jackson.databind.json.JsonMapper;
+import tools.jackson.databind.node.ObjectNode;
+
+/**
+ * A Hugging Face {@code tokenizer.json} with a BPE model, read and checked from end to end: what is
+ * handed on to native code holds nothing that the native side would stumble over.
+ */
+final class TokenizerJson {
+  static final JsonMapper MAPPER = new JsonMapper();
+
+  /** A vocabulary beyond this is taken for a broken file. */
+  private static final int LARGEST = 1 << 24;
+
+  private static final Set<String> NORMALIZERS =
+      Set.of("Prepend", "Replace", "NFC", "NFD", "NFKC", "NFKD", "Lowercase", "Strip");
+  private static final Set<String> PRE_TOKENIZERS =
+      Set.of("ByteLevel", "Split", "Digits", "Metaspace", "Punctuation", "Whitespace");
+  private static final Set<String> DECODERS =
+      Set.of("ByteLevel", "Replace", "ByteFallback", "Fuse", "Strip", "Metaspace");
+
+  private final String name;
+  private final ObjectNode root;
+  private final ObjectNode model;
+
+  /** Every token's number, added tokens included; in the order of the file. */
+  private final Map<String, Integer> ids = new LinkedHashMap<>();
+
+  private final BitSet used = new BitSet();
+  private final BitSet special = new BitSet();
+  private final BitSet added = new BitSet();
+  private final List<Merge> merges = new ArrayList<>();
+
+  /** Two tokens that become one; the earlier in the list, the sooner. */
+  record Merge(String left, String right) {
+    String whole() {
+      return left + right;
+    }
+  }
+
+  private TokenizerJson(String name, ObjectNode root) {
+    this.name = name;
+    this.root = root;
+    this.model = object(root, "model");
+    checkModel();
+    readVocabulary();
+    readAddedTokens();
+    readMerges();
+    checkSteps("normalizer", "normalizers", NORMALIZERS, root.path("normalizer"));
+    checkSteps("pre_tokenizer", "pretokenizers", PRE_TOKENIZERS, root.path("pre_tokenizer"));
+    checkSteps("decoder", "decoders", DECODERS, root.path("decoder"));
+  }
+
+  /**
+   * Reads {@code json}.
+   *
+   * @param name the file, for messages
+   * @throws TextException where it is malformed or of another kind
+   */
+  static TokenizerJson read(byte[] json, String name) {
+    JsonNode root;
+    try {
+      root = MAPPER.readTree(json);
+    } catch (JacksonException e) {
+      throw new TextException(name, "no JSON: " + e.getOriginalMessage(), e);
+    }
+    if (!(root instanceof ObjectNode object)) {
+      throw new TextException(name, "a JSON object expected, found " + root.getNodeType());
+    }
+    return new TokenizerJson(name, object);
+  }
+
+  /** One more than the largest token. */
+  int vocabulary() {
+    return used.length();
+  }
+
+  /** Tokens that stand for no text: begin, end and the like. */
+  BitSet special() {
+    return special;
+  }
+
+  /** Tokens that are looked for in the text before anything else, special ones among them. */
+  BitSet added() {
+    return added;
+  }
+
+  Map<String, Integer> ids() {
+    return ids;
+  }
+
+  /** The number of a token that there is. */
+  int id(String token) {
+    return Objects.requireNonNull(ids.get(token));
+  }
+
+  List<Merge> merges() {
+    return merges;
+  }
+
+  JsonNode preTokenizer() {
+    return root.path("pre_tokenizer");
+  }
+
+  boolean byteFallback() {
+    return model.path("byte_fallback").asBoolean(false);
+  }
+
+  boolean wholeWords() {
+    return model.path("ignore_merges").asBoolean(false);
+  }
+
+  /** Whether a space is put before the text. */
+  boolean prefixSpace() {
+    return root.path("normalizer").findValuesAsString("type").contains("Prepend")
+        || !root.path("pre_tokenizer").path("prepend_scheme").asString("never").equals("never");
+  }
+
+  /** The token that stands for what the vocabulary cannot spell, or null. */
+  @Nullable Integer unknown() {
+    JsonNode unknown = model.path("unk_token");
+    return unknown.isString() ? ids.get(unknown.stringValue()) : null;
+  }
+
+  /** Whether its post-processor puts {@code token} in front of a text. */
+  boolean putsInFront(int token) {
+    return root.path("post_processor").findValues("single").stream()
+        .map(single -> single.path(0).path("SpecialToken").path("id").asString(""))
+        .anyMatch(first -> Integer.valueOf(token).equals(ids.get(first)));
+  }
+
+  String name() {
+    return name;
+  }
+
+  /**
+   * What is handed to the native tokenizer: special tokens are ordinary entries of the vocabulary,
+   * which no merge makes, so that text that spells one stays text; nothing cuts, pads, adds or
+   * draws.
+   */
+  String runnable() {
+    ObjectNode plain = root.objectNode();
+    plain.put("version", "1.0");
+    for (String step : List.of("normalizer", "pre_tokenizer", "decoder")) {
+      plain.set(step, root.path(step).isMissingNode() ? root.nullNode() : root.get(step));
+    }
+    var kept = plain.putArray("added_tokens");
+    for (JsonNode token : root.path("added_tokens")) {
+      if (!token.path("special").asBoolean(false)) {
+        kept.add(token);
+      }
+    }
+    ObjectNode bpe = plain.putObject("model");
+    bpe.setAll(model);
+    bpe.put("type", "BPE").putNull("dropout");
+    ObjectNode vocab = bpe.putObject("vocab");
+    ids.forEach(vocab::put);
+    return plain.toString();
+  }
+
+  private void checkModel() {
+    String type = model.path("type").asString("BPE");
+    if (!type.equals("BPE")) {
+      throw problem("model.type is '" + type + "', only BPE is read");
+    }
+    for (String affix : List.of("continuing_subword_prefix", "end_of_word_suffix")) {
+      JsonNode value = model.path(affix);
+      if (!value.isMissingNode() && !value.isNull() && !value.asString("?").isEmpty()) {
+        throw problem("model." + affix + " is set, which no Llama's tokenizer has");
+      }
+    }
+  }
+
+  private void readVocabulary() {
+    ObjectNode vocab = object(model, "vocab");
+    for (Map.Entry<String, JsonNode> token : vocab.properties()) {
+      add(token.getKey(), token.getValue(), "model.vocab");
+    }
+    if (ids.isEmpty()) {
+      throw problem("model.vocab is empty");
+    }
+  }
+
+  private void readAddedTokens() {
+    JsonNode tokens = root.path("added_tokens");
+    if (!tokens.isArray() && !tokens.isMissingNode() && !tokens.isNull()) {
+      throw problem("added_tokens is no array");
+    }
+    for (JsonNode token : tokens) {
+      String content = token.path("content").asString("");
+      if (content.isEmpty()) {
+        throw problem("added_tokens has an entry without content");
+      }
+      Integer known = ids.get(content);
+      if (known == null) {
+        known = add(content, token.path("id"), "added_tokens");
+      } else if (!token.path("id").isInt() || token.path("id").intValue() != known) {
+        throw problem(
+            "added_tokens gives '%s' number %s, model.vocab %d"
+                .formatted(shown(content), token.path("id"), known));
+      }
+      added.set(known);
+      if (token.path("special").asBoolean(false)) {
+        special.set(known);
+      }
+    }
+    JsonNode unknown = model.path("unk_token");
+    if (unknown.isString() && !ids.containsKey(unknown.stringValue())) {
+      throw problem("model.unk_token '%s' is no token".formatted(shown(unknown.stringValue())));
+    }
+  }
+
+  private int add(String token, JsonNode number, String where) {
+    if (!number.isInt() || number.intValue() < 0 || number.intValue() >= LARGEST) {
+      throw problem(
+          "%s gives '%s' number %s, must be 0 to %d"
+              .formatted(where, shown(token), shown(number.toString()), LARGEST - 1));
+    }
+    int id = number.intValue();
+    if (used.get(id)) {
+      throw problem("%s gives '%s' number %d again".formatted(where, shown(token), id));
+    }
+    used.set(id);
+    ids.put(token, id);
+    return id;
+  }
+
+  private void readMerges() {
+    JsonNode list = model.path("merges");
+    if (!list.isArray()) {
+      throw problem("model.merges is " + (list.isMissingNode() ? "missing" : "no array"));
+    }
+    for (JsonNode entry : list) {
+      Merge merge = merge(entry);
+      for (String token : List.of(merge.left, merge.right, merge.whole())) {
+        if (!ids.containsKey(token)) {
+          throw problem(
+              "model.merges[%d] needs '%s', which is no token"
+                  .formatted(merges.size(), shown(token)));
+        }
+      }
+      merges.add(merge);
+    }
+  }
+
+  /** Written as {@code ["a", "b"]}, by older files as {@code "a b"}. */
+  private Merge merge(JsonNode entry) {
+    if (entry.isArray()
+        && entry.size() == 2
+        && entry.path(0).isString()
+        && entry.path(1).isString()) {
+      return new Merge(entry.path(0).stringValue(), entry.path(1).stringValue());
+    }
+    if (entry.isString()) {
+      String[] pair = entry.stringValue().split(" ", -1);
+      if (pair.length == 2) {
+        return new Merge(pair[0], pair[1]);
+      }
+    }
+    throw problem(
+        "model.merges[%d] is no pair of tokens: %s"
+            .formatted(merges.size(), shown(entry.toString())));
+  }
+
+  /** A step is null, one of {@code known}, or a {@code Sequence} of such. */
+  private void checkSteps(String what, String inner, Set<String> known, JsonNode step) {
+    if (step.isMissingNode() || step.isNull()) {
+      return;
+    }
+    String type = step.path("type").asString("");
+    if (type.equals("Sequence")) {
+      if (!step.path(inner).isArray()) {
+        throw problem(what + ": Sequence without the list '" + inner + "'");
+      }
+      step.path(inner).forEach(s -> checkSteps(what, inner, known, s));
+    } else if (!known.contains(type)) {
+      throw problem(
+          "%s '%s' is not read, only %s and Sequence"
+              .formatted(what, shown(type), String.join(", ", known.stream().sorted().toList())));
+    } else if (what.equals("decoder") && type.equals("Strip") && step.path("stop").asInt(0) != 0) {
+      // The native decoder counts below zero here and takes the process down.
+      throw problem("decoder: Strip with stop " + step.path("stop") + " is not read, only 0");
+    }
+  }
+
+  private ObjectNode object(ObjectNode parent, String field) {
+    if (parent.path(field) instanceof ObjectNode object) {
+      return object;
+    }
+    throw problem(
+        field + " is " + (parent.has(field) ? "no JSON object" : "missing: no tokenizer.json"));
+  }
+
+  private TextException problem(String message) {
+    return new TextException(name, message);
+  }
+
+  /** A token for a message: on one line, not too long. */
+  static String shown(String token) {
+    String start = token.length() > 40 ? token.substring(0, 40) + "..." : token;
+    return start.replace("\n", "\\n").replace("\r", "\\r");
+  }
+}

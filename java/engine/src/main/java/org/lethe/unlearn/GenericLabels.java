@@ -1,0 +1,79 @@
+package org.lethe.unlearn;
+
+import java.util.Arrays;
+import org.lethe.kernels.DType;
+import org.lethe.kernels.Device;
+import org.lethe.kernels.Kernels;
+import org.lethe.kernels.Tensor;
+
+/**
+ * What a model that never read the text would say instead (Eldan & Russinovich 2023, section 2.2):
+ *
+ * <pre>label = argmax over the vocabulary of g - alpha * max(0, r - g)</pre>
+ *
+ * <p>with g the baseline's logits on the translated block, forbidden tokens lowered to the mean,
+ * and r the reinforced model's logits on the original block.
+ */
+public final class GenericLabels {
+  private GenericLabels() {}
+
+  /** The alphas of {@link LabelFile#KEYS}: {@code alpha}, half of it, twice it. */
+  public static float[] alphas(double alpha) {
+    return new float[] {(float) alpha, (float) (0.5 * alpha), (float) (2 * alpha)};
+  }
+
+  /**
+   * The labels of a block of T tokens.
+   *
+   * @param baseline (Tb, V), the baseline model's logits on {@code translation.tokens()}
+   * @param reinforced (T, V), the reinforced model's logits on the block
+   * @param alphas one row of labels for each
+   * @return (alphas, T), {@code labels[a][i]} being the target predicted from position i - 1:
+   *     {@code labels[a][0]} and targets of unmapped positions are {@link Kernels#IGNORE}, and what
+   *     the last position predicts is dropped
+   * @throws ArithmeticException if a position's logits hold a NaN
+   */
+  public static int[][] of(
+      Tensor baseline, Tensor reinforced, BlockTranslation translation, float[] alphas) {
+    int length = translation.mapping().length;
+    if (baseline.rows() != translation.tokens().length || reinforced.rows() != length) {
+      throw new IllegalArgumentException(
+          "a block of %d tokens, %d translated, takes as many rows of logits, not %s and %s"
+              .formatted(length, translation.tokens().length, reinforced, baseline));
+    }
+    Device device = baseline.device();
+    try (Tensor labels = device.allocate("labels", DType.I32, alphas.length, length);
+        Tensor mapping = device.of("mapping", translation.mapping(), length)) {
+      if (translation.forbidden().length == 0) {
+        device.kernels().genericLabels(labels, baseline, reinforced, mapping, null, null, alphas);
+      } else {
+        int count = translation.forbidden().length;
+        try (Tensor forbidden = device.of("forbidden", translation.forbidden(), count);
+            Tensor after = device.of("forbidden_after", translation.forbiddenAfter(), count)) {
+          device
+              .kernels()
+              .genericLabels(labels, baseline, reinforced, mapping, forbidden, after, alphas);
+        }
+      }
+      return shifted(labels.toInts(), alphas.length, length);
+    }
+  }
+
+  /**
+   * From predictions (alphas, T), made at each position, to targets predicted from the one before.
+   */
+  private static int[][] shifted(int[] predictions, int alphas, int length) {
+    int[][] labels = new int[alphas][length];
+    for (int a = 0; a < alphas; a++) {
+      Arrays.fill(labels[a], 0, 1, Kernels.IGNORE);
+      System.arraycopy(predictions, a * length, labels[a], 1, length - 1);
+      for (int i = 1; i < length; i++) {
+        if (labels[a][i] == -1) {
+          throw new ArithmeticException(
+              "the logits of position %d hold a NaN: a model is broken".formatted(i - 1));
+        }
+      }
+    }
+    return labels;
+  }
+}

@@ -1,0 +1,278 @@
+package org.lethe.unlearn;
+
+import java.io.BufferedInputStream;
+import java.io.BufferedOutputStream;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.OutputStream;
+import java.nio.channels.Channels;
+import java.nio.channels.FileChannel;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.nio.file.StandardOpenOption;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
+import org.lethe.kernels.Kernels;
+import tools.jackson.core.JacksonException;
+import tools.jackson.core.JsonParser;
+import tools.jackson.core.JsonToken;
+import tools.jackson.core.ObjectReadContext;
+import tools.jackson.core.json.JsonFactory;
+
+/**
+ * Blocks and their labels as JSON lines, for any trainer that shifts labels as Hugging Face's does:
+ *
+ * <pre>{@code
+ * {"input_ids": [1, 512, 77], "labels": [-100, 12, 77], "labels_0.5": [...], "labels_2": [...]}
+ * }</pre>
+ *
+ * <p>{@code labels[i]} is the target predicted from position i - 1, or -100 for none.
+ */
+public final class LabelFile {
+  /** The label keys written, in the order of {@link GenericLabels#alphas}. */
+  public static final List<String> KEYS = List.of("labels", "labels_0.5", "labels_2");
+
+  private static final String INPUT_IDS = "input_ids";
+
+  /** Longer blocks are taken for a broken file, before they fill the memory. */
+  private static final int LONGEST_BLOCK = 1 << 20;
+
+  private LabelFile() {}
+
+  /**
+   * A block to train on.
+   *
+   * @param inputIds (T) the original tokens
+   * @param labels (T) targets, -100 for none
+   */
+  @SuppressWarnings("ArrayRecordComponent") // data for the device, never compared as records
+  public record LabelledBlock(int[] inputIds, int[] labels) {}
+
+  /**
+   * Writes a label file, which appears whole at {@link #commit} or not at all: lines go to a file
+   * aside, {@code NAME.part}, that is forced to disk and renamed.
+   */
+  public static final class Writer implements AutoCloseable {
+    private final Path file;
+    private final Path aside;
+    private final FileChannel channel;
+    private final OutputStream out;
+
+    private Writer(Path file) throws IOException {
+      this.file = file.toAbsolutePath();
+      aside = this.file.resolveSibling(this.file.getFileName() + ".part");
+      channel =
+          FileChannel.open(
+              aside,
+              StandardOpenOption.CREATE,
+              StandardOpenOption.TRUNCATE_EXISTING,
+              StandardOpenOption.WRITE);
+      out = new BufferedOutputStream(Channels.newOutputStream(channel), 1 << 16);
+    }
+
+    /**
+     * Adds a line.
+     *
+     * @param inputIds (T)
+     * @param labels (KEYS, T)
+     */
+    public void write(int[] inputIds, int[][] labels) throws IOException {
+      if (labels.length != KEYS.size()) {
+        throw new IllegalArgumentException(
+            "%d rows of labels for the keys %s".formatted(labels.length, KEYS));
+      }
+      var line = new StringBuilder("{\"input_ids\": ").append(Arrays.toString(inputIds));
+      for (int a = 0; a < labels.length; a++) {
+        if (labels[a].length != inputIds.length) {
+          throw new IllegalArgumentException(
+              "%d %s for %d tokens".formatted(labels[a].length, KEYS.get(a), inputIds.length));
+        }
+        line.append(", \"").append(KEYS.get(a)).append("\": ").append(Arrays.toString(labels[a]));
+      }
+      out.write(line.append("}\n").toString().getBytes(StandardCharsets.US_ASCII));
+    }
+
+    /** Puts the file in its place. Nothing can be written after it. */
+    public void commit() throws IOException {
+      out.flush();
+      channel.force(true);
+      channel.close();
+      Files.move(aside, file, StandardCopyOption.ATOMIC_MOVE);
+      Path folder = file.getParent();
+      if (folder != null) {
+        try (FileChannel entry = FileChannel.open(folder, StandardOpenOption.READ)) {
+          entry.force(true);
+        }
+      }
+    }
+
+    /** Takes away what was not committed. */
+    @Override
+    public void close() throws IOException {
+      if (channel.isOpen()) {
+        channel.close();
+        Files.deleteIfExists(aside);
+      }
+    }
+  }
+
+  /** Starts a label file; see {@link Writer}. */
+  public static Writer create(Path file) throws IOException {
+    return new Writer(file);
+  }
+
+  /** Reads a label file line by line, each checked as it comes. */
+  public static final class Reader implements AutoCloseable {
+    private final Path file;
+    private final String key;
+    private final int vocabulary;
+    private final InputStream in;
+    private final JsonParser parser;
+    private int line;
+
+    private Reader(Path file, String key, int vocabulary) throws IOException {
+      this.file = file;
+      this.key = key;
+      this.vocabulary = vocabulary;
+      in = new BufferedInputStream(Files.newInputStream(file), 1 << 16);
+      parser = JsonFactory.builder().build().createParser(ObjectReadContext.empty(), in);
+    }
+
+    /**
+     * The next block, or null after the last.
+     *
+     * @throws IllegalArgumentException if the line does not hold one; the message has its number
+     */
+    public @Nullable LabelledBlock next() {
+      int previous = line;
+      try {
+        JsonToken token = parser.nextToken();
+        if (token == null) {
+          return null;
+        }
+        line = parser.currentTokenLocation().getLineNr();
+        if (token != JsonToken.START_OBJECT || line == previous) {
+          throw fail("there must be one object a line, {\"input_ids\": [...], ...}");
+        }
+        LabelledBlock block = block();
+        if (parser.currentTokenLocation().getLineNr() != line) {
+          throw fail("the object does not end on its line");
+        }
+        return block;
+      } catch (JacksonException e) {
+        line = Math.max(line, previous + 1);
+        throw fail(e.getOriginalMessage());
+      }
+    }
+
+    private LabelledBlock block() {
+      Map<String, int[]> arrays = new HashMap<>();
+      List<String> found = new ArrayList<>();
+      while (parser.nextToken() == JsonToken.PROPERTY_NAME) {
+        String name = parser.currentName();
+        parser.nextToken();
+        if (!name.equals(INPUT_IDS) && !name.equals(key)) {
+          parser.skipChildren();
+        } else if (arrays.put(name, ints(name)) != null) {
+          throw fail("'" + name + "' comes twice");
+        }
+        if (found.size() < 16) {
+          found.add(name);
+        }
+      }
+      int[] inputIds = required(arrays, INPUT_IDS, found);
+      int[] labels = required(arrays, key, found);
+      if (inputIds.length == 0 || labels.length != inputIds.length) {
+        throw fail("%d input_ids and %d %s".formatted(inputIds.length, labels.length, key));
+      }
+      checkRange(INPUT_IDS, inputIds, false);
+      checkRange(key, labels, !key.equals(INPUT_IDS));
+      return new LabelledBlock(inputIds, labels);
+    }
+
+    private int[] ints(String name) {
+      if (parser.currentToken() != JsonToken.START_ARRAY) {
+        throw fail("'" + name + "' must be a list of whole numbers");
+      }
+      int[] values = new int[512];
+      int n = 0;
+      while (parser.nextToken() != JsonToken.END_ARRAY) {
+        if (parser.currentToken() != JsonToken.VALUE_NUMBER_INT) {
+          throw fail("'%s'[%d] must be a whole number".formatted(name, n));
+        }
+        if (n == LONGEST_BLOCK) {
+          throw fail("'%s' has more than %d entries".formatted(name, LONGEST_BLOCK));
+        }
+        if (n == values.length) {
+          values = Arrays.copyOf(values, 2 * n);
+        }
+        values[n++] = parser.getIntValue();
+      }
+      return Arrays.copyOf(values, n);
+    }
+
+    private int[] required(Map<String, int[]> arrays, String name, List<String> found) {
+      int[] values = arrays.get(name);
+      if (values == null) {
+        throw fail("there is no '%s'; it has: %s".formatted(name, String.join(", ", found)));
+      }
+      return values;
+    }
+
+    private void checkRange(String name, int[] values, boolean mayIgnore) {
+      for (int i = 0; i < values.length; i++) {
+        int v = values[i];
+        if ((v < 0 || v >= vocabulary) && !(mayIgnore && v == Kernels.IGNORE)) {
+          throw fail(
+              "'%s'[%d] is %d, the model's vocabulary has tokens 0 to %d"
+                  .formatted(name, i, v, vocabulary - 1));
+        }
+      }
+    }
+
+    private IllegalArgumentException fail(String what) {
+      return new IllegalArgumentException("%s, line %d: %s".formatted(file, line, what));
+    }
+
+    @Override
+    public void close() throws IOException {
+      parser.close();
+      in.close();
+    }
+  }
+
+  /**
+   * Opens a label file.
+   *
+   * @param key which labels: one of {@link #KEYS}, or another that the file has
+   * @param vocabulary of the model to train: tokens from there on are refused
+   */
+  public static Reader open(Path file, String key, int vocabulary) throws IOException {
+    return new Reader(file, key, vocabulary);
+  }
+
+  /**
+   * All blocks of a label file; see {@link #open}.
+   *
+   * @throws IllegalArgumentException if a line is malformed, or there is none
+   */
+  public static List<LabelledBlock> read(Path file, String key, int vocabulary) throws IOException {
+    List<LabelledBlock> blocks = new ArrayList<>();
+    try (Reader reader = open(file, key, vocabulary)) {
+      LabelledBlock block;
+      while ((block = reader.next()) != null) {
+        blocks.add(block);
+      }
+    }
+    if (blocks.isEmpty()) {
+      throw new IllegalArgumentException(file + " has no lines: label a text first");
+    }
+    return blocks;
+  }
+}

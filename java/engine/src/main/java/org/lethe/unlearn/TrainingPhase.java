@@ -1,0 +1,169 @@
+package org.lethe.unlearn;
+
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.function.BooleanSupplier;
+import org.lethe.format.StoredType;
+import org.lethe.kernels.Device;
+import org.lethe.text.LanguageModel;
+import org.lethe.text.TextBlocks;
+import org.lethe.train.RunFolder;
+import org.lethe.train.Trainer;
+import org.lethe.train.TrainingBlock;
+import org.lethe.train.TrainingListener;
+import org.lethe.train.TrainingOptions;
+import tools.jackson.databind.JsonNode;
+
+/**
+ * A training phase of the method, from files to a folder: reinforcement on a text, fine-tuning on
+ * labels. The folder ends as a Hugging Face directory in F32 with {@code run.json} (what made it),
+ * {@code metrics.jsonl} and {@code result.json}; until then it holds checkpoints, and the same call
+ * goes on from them.
+ */
+public final class TrainingPhase {
+  private static final String RESULT = "result.json";
+
+  private TrainingPhase() {}
+
+  /**
+   * Trains on a text, plain next-token loss (section 1 of the paper).
+   *
+   * @param model the baseline: a Hugging Face directory or a GGUF file
+   * @param texts UTF-8 files
+   * @param out the run's folder, created if need be
+   * @param blockSize tokens in a block
+   * @param stop asked at every step's boundary
+   */
+  public static Trainer.Outcome reinforce(
+      Device device,
+      Path model,
+      List<Path> texts,
+      Path out,
+      int blockSize,
+      TrainingOptions options,
+      TrainingListener listener,
+      BooleanSupplier stop)
+      throws IOException {
+    var record = record("reinforce", model, options);
+    record.put("text", Provenance.of(texts));
+    record.put("block", blockSize);
+    return run(
+        device,
+        model,
+        out,
+        record,
+        "reinforce",
+        options,
+        listener,
+        stop,
+        language ->
+            TextBlocks.read(
+                    texts, language.tokenizer(), language.weights().config().bosToken(), blockSize)
+                .stream()
+                .map(TrainingBlock::nextToken)
+                .toList());
+  }
+
+  /**
+   * Trains on generic labels (section 2 of the paper).
+   *
+   * @param labels a file that {@link LabelFile} reads
+   * @param key which of its labels: {@code labels}, {@code labels_0.5}, {@code labels_2}
+   */
+  public static Trainer.Outcome finetune(
+      Device device,
+      Path model,
+      Path labels,
+      String key,
+      Path out,
+      TrainingOptions options,
+      TrainingListener listener,
+      BooleanSupplier stop)
+      throws IOException {
+    var record = record("finetune", model, options);
+    record.put("labels", Provenance.of(labels));
+    record.put("labels_key", key);
+    return run(
+        device,
+        model,
+        out,
+        record,
+        "finetune",
+        options,
+        listener,
+        stop,
+        language ->
+            LabelFile.read(labels, key, language.weights().config().vocabulary()).stream()
+                .map(b -> new TrainingBlock(b.inputIds(), b.labels()))
+                .toList());
+  }
+
+  private static Map<String, Object> record(String phase, Path model, TrainingOptions options)
+      throws IOException {
+    var record = new LinkedHashMap<String, Object>();
+    record.put("lethe", Provenance.VERSION);
+    record.put("phase", phase);
+    record.put("model", Provenance.of(model));
+    record.put("options", options);
+    return record;
+  }
+
+  private interface Blocks {
+    List<TrainingBlock> of(LanguageModel model) throws IOException;
+  }
+
+  private static Trainer.Outcome run(
+      Device device,
+      Path model,
+      Path out,
+      Map<String, Object> record,
+      String phase,
+      TrainingOptions options,
+      TrainingListener listener,
+      BooleanSupplier stop,
+      Blocks blocks)
+      throws IOException {
+    try (RunFolder folder = RunFolder.open(out, record)) {
+      JsonNode result = folder.readJson(RESULT);
+      if (result != null) {
+        return outcome(result);
+      }
+      try (LanguageModel language = LanguageModel.openExact(device, model, options.dtype())) {
+        var trainer =
+            new Trainer(phase, language.weights(), blocks.of(language), options, listener);
+        Trainer.Outcome outcome = trainer.run(folder, stop);
+        if (outcome.finished()) {
+          language.write(out, StoredType.F32);
+          folder.writeJson(RESULT, result(outcome, device));
+          Trainer.clear(folder);
+        }
+        return outcome;
+      }
+    }
+  }
+
+  private static Map<String, Object> result(Trainer.Outcome outcome, Device device) {
+    var result = new LinkedHashMap<String, Object>();
+    result.put("steps", outcome.steps());
+    result.put("best_step", outcome.bestStep());
+    if (outcome.bestStep() > 0) {
+      result.put("held_out_loss", outcome.heldOutLoss());
+    }
+    result.put("java", Runtime.version().toString());
+    result.put("device", new tools.jackson.databind.json.JsonMapper().readTree(device.describe()));
+    return result;
+  }
+
+  private static Trainer.Outcome outcome(JsonNode result) {
+    int steps = result.path("steps").asInt();
+    return new Trainer.Outcome(
+        true,
+        steps,
+        steps,
+        result.path("best_step").asInt(),
+        result.path("held_out_loss").asDouble(Double.NaN));
+  }
+}

@@ -1,0 +1,47 @@
+#include "failure.h"
+
+#include <cstdarg>
+#include <cstdio>
+#include <exception>
+#include <new>
+
+namespace lethe {
+namespace {
+
+thread_local char message[1024] = "";
+
+}  // namespace
+
+const char *latest_message() { return message; }
+
+lethe_status fail(lethe_status status, const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  std::vsnprintf(message, sizeof message, format, arguments);
+  va_end(arguments);
+  return status;
+}
+
+void raise(lethe_status status, const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  std::vsnprintf(message, sizeof message, format, arguments);
+  va_end(arguments);
+  throw Failure{status};
+}
+
+lethe_status status_of_exception(const char *what) noexcept {
+  try {
+    throw;
+  } catch (const Failure &failure) {
+    return failure.status;
+  } catch (const std::bad_alloc &) {
+    return fail(LETHE_OUT_OF_MEMORY, "%s: the host's memory is used up", what);
+  } catch (const std::exception &exception) {
+    return fail(LETHE_DEVICE_ERROR, "%s: %s", what, exception.what());
+  } catch (...) {
+    return fail(LETHE_DEVICE_ERROR, "%s: an unknown exception", what);
+  }
+}
+
+}  // namespace lethe

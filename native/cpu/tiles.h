@@ -1,0 +1,319 @@
+// Matrix products of tiles that stay in cache, C (R, V W) += A B, the inside of attention.
+//
+// Operands are 32-bit words: a float, or a pair of bf16 that are neighbours in the contracted dimension, which AVX512_BF16
+// multiplies and adds in one instruction. A is read word by word at any two strides. B lies in panels of kPanel columns, one row
+// a word of the contraction: word (k, c) is at b[(c / kPanel * height + k) * kPanel + c % kPanel].
+#pragma once
+
+#include <array>
+#include <utility>
+
+#include "tier.h"
+
+namespace lethe::LETHE_TIER {
+namespace {
+
+using Word = uint32_t;
+
+constexpr int kRows = 6;                  // rows of C that lie in registers
+constexpr int kVectors = W == 16 ? 4 : 2;  // vectors of a row of C in registers: 24 of 32, or 12 of 16
+constexpr int64_t kPanel = kVectors * W;
+
+inline int64_t round_up(int64_t n, int64_t to) { return divide_up(n, to) * to; }
+
+inline Ints load_words(const Word *p) {
+#ifdef __AVX512F__
+  return _mm512_loadu_si512(p);
+#else
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i *>(p));
+#endif
+}
+inline void store_words(Word *p, Ints x) {
+#ifdef __AVX512F__
+  _mm512_storeu_si512(p, x);
+#else
+  _mm256_storeu_si256(reinterpret_cast<__m256i *>(p), x);
+#endif
+}
+
+// ---- the arithmetics ------------------------------------------------------------------------------------------------------
+
+// A word is a float.
+struct Singles {
+  static constexpr int64_t kPerWord = 1;
+  static constexpr bool kExact = true;
+
+  static Floats multiply_add(Floats sum, Ints a, Ints b) { return fma(floats_of(a), floats_of(b), sum); }
+  static float element(Word w, int64_t) { return floats_of_word(w); }
+
+  template <class T, class Part>
+  static Ints words(const T *x, Part part) { return bits_of(load(x, part)); }
+
+ private:
+  static float floats_of_word(Word w) {
+    float x;
+    std::memcpy(&x, &w, sizeof x);
+    return x;
+  }
+};
+
+#ifdef __AVX512BF16__
+
+// A word is two bf16, the earlier one in the lower half.
+struct Pairs {
+  static constexpr int64_t kPerWord = 2;
+  static constexpr bool kExact = false;
+
+  static Floats multiply_add(Floats sum, Ints a, Ints b) {
+    return _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(a), reinterpret_cast<__m512bh>(b));
+  }
+  static float element(Word w, int64_t half) { return widen(Bf16{static_cast<uint16_t>(half == 0 ? w : w >> 16)}); }
+};
+
+// 32 bf16 in order: those of low, then those of high
+inline Ints narrow_both(Floats low, Floats high) { return reinterpret_cast<Ints>(_mm512_cvtne2ps_pbh(high, low)); }
+
+// Lane i pairs x[i] with y[i].
+inline Ints zip(Floats x, Floats y) {
+  const Ints order = _mm512_add_epi32(_mm512_mullo_epi32(iota(), all(0x00010001)), all(0x00100000));
+  return _mm512_permutexvar_epi16(order, narrow_both(x, y));
+}
+
+#endif
+
+template <class T>
+struct ArithmeticOf {
+  using Type = Singles;
+};
+#ifdef __AVX512BF16__
+template <>
+struct ArithmeticOf<Bf16> {
+  using Type = Pairs;
+};
+#endif
+template <class T>
+using Arithmetic = typename ArithmeticOf<T>::Type;
+
+// ---- packing --------------------------------------------------------------------------------------------------------------
+
+// out (n, ld_out) = the words of the rows of x (n, D), contracted along D; zeros up to ld_out and in rows n to `height`.
+template <class T>
+void pack_rows(Word *out, int64_t ld_out, int64_t height, const T *x, int64_t ld_x, int64_t n, int64_t D) {
+  using A = Arithmetic<T>;
+  for (int64_t r = 0; r < n; ++r) {
+    Word *to = out + r * ld_out;
+    const T *from = x + r * ld_x;
+    if constexpr (A::kPerWord == 1) {
+      vectors(0, D, [&](int64_t i, auto part) { store_words(to + i, A::words(from + i, part)); });
+      for (int64_t i = round_up(D, W); i < ld_out; ++i) to[i] = 0;
+    } else {
+      std::memcpy(to, from, static_cast<size_t>(D) * sizeof(T));
+      std::memset(reinterpret_cast<char *>(to) + D * 2, 0, static_cast<size_t>(ld_out * 4 - D * 2));
+    }
+  }
+  std::memset(out + n * ld_out, 0, static_cast<size_t>((height - n) * ld_out) * sizeof(Word));
+}
+
+// out = panels of x (n, D) contracted along n, the last word filled up with zeros; columns up to a multiple of W are zeros.
+template <class T>
+void pack_contracted(Word *out, int64_t height, const T *x, int64_t ld_x, int64_t n, int64_t D) {
+  using A = Arithmetic<T>;
+  for (int64_t r = 0; r < n; r += A::kPerWord) {
+    const T *from = x + r * ld_x;
+    Word *row = out + r / A::kPerWord * kPanel;
+    vectors(0, D, [&](int64_t i, auto part) {
+      Word *to = row + i / kPanel * height * kPanel + i % kPanel;
+      if constexpr (A::kPerWord == 1) {
+        store_words(to, A::words(from + i, part));
+      } else {
+        const Ints next = r + 1 < n ? load_u16(from + ld_x + i, part) : all(0);
+        store_words(to, bit_or(load_u16(from + i, part), shift_left<16>(next)));
+      }
+    });
+  }
+}
+
+
+#ifdef __AVX512F__
+
+// x (16, 16) = its transpose
+inline void transpose(Ints *x) {
+  Ints t[16], u[16];
+#pragma GCC unroll 8
+  for (int i = 0; i < 16; i += 2) {
+    t[i] = _mm512_unpacklo_epi32(x[i], x[i + 1]);
+    t[i + 1] = _mm512_unpackhi_epi32(x[i], x[i + 1]);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 16; i += 4) {
+    u[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
+    u[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
+    u[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
+    u[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
+  }
+#pragma GCC unroll 4
+  for (int c = 0; c < 4; ++c) {
+    const Ints even = _mm512_shuffle_i32x4(u[c], u[4 + c], 0x88), odd = _mm512_shuffle_i32x4(u[c], u[4 + c], 0xdd);
+    const Ints even2 = _mm512_shuffle_i32x4(u[8 + c], u[12 + c], 0x88), odd2 = _mm512_shuffle_i32x4(u[8 + c], u[12 + c], 0xdd);
+    x[c] = _mm512_shuffle_i32x4(even, even2, 0x88);
+    x[4 + c] = _mm512_shuffle_i32x4(odd, odd2, 0x88);
+    x[8 + c] = _mm512_shuffle_i32x4(even, even2, 0xdd);
+    x[12 + c] = _mm512_shuffle_i32x4(odd, odd2, 0xdd);
+  }
+}
+
+#else
+
+// x (8, 8) = its transpose
+inline void transpose(Ints *x) {
+  Ints t[8], u[8];
+#pragma GCC unroll 4
+  for (int i = 0; i < 8; i += 2) {
+    t[i] = _mm256_unpacklo_epi32(x[i], x[i + 1]);
+    t[i + 1] = _mm256_unpackhi_epi32(x[i], x[i + 1]);
+  }
+#pragma GCC unroll 2
+  for (int i = 0; i < 8; i += 4) {
+    u[i] = _mm256_unpacklo_epi64(t[i], t[i + 2]);
+    u[i + 1] = _mm256_unpackhi_epi64(t[i], t[i + 2]);
+    u[i + 2] = _mm256_unpacklo_epi64(t[i + 1], t[i + 3]);
+    u[i + 3] = _mm256_unpackhi_epi64(t[i + 1], t[i + 3]);
+  }
+#pragma GCC unroll 4
+  for (int c = 0; c < 4; ++c) {
+    x[c] = _mm256_permute2x128_si256(u[c], u[4 + c], 0x20);
+    x[4 + c] = _mm256_permute2x128_si256(u[c], u[4 + c], 0x31);
+  }
+}
+
+#endif
+
+// out = panels whose columns are the first n rows of x (n rounded up to W, ld_x a multiple of W): B = x^T, contracted along rows.
+inline void pack_transposed(Word *out, int64_t height, const Word *x, int64_t ld_x, int64_t n) {
+  for (int64_t c = 0; c < n; c += W) {
+    Word *column = out + c / kPanel * height * kPanel + c % kPanel;
+    for (int64_t k = 0; k < ld_x; k += W) {
+      Ints block[W];
+#pragma GCC unroll 16
+      for (int i = 0; i < W; ++i) block[i] = load_words(x + (c + i) * ld_x + k);
+      transpose(block);
+#pragma GCC unroll 16
+      for (int i = 0; i < W; ++i) store_words(column + (k + i) * kPanel, block[i]);
+    }
+  }
+}
+
+template <class T>
+bool all_finite(const T *x, int64_t ld_x, int64_t n, int64_t D) {
+  Floats nan = zero();
+  for (int64_t r = 0; r < n; ++r) {
+    vectors(0, D, [&](int64_t i, auto part) { nan = fma(load(x + r * ld_x + i, part), zero(), nan); });
+  }
+  return !any(is_nan(nan));
+}
+
+// ---- the product ----------------------------------------------------------------------------------------------------------
+
+// Where element (row, word) of A lies, and how C starts: 0, C, or C times a factor a row.
+struct Left {
+  const Word *words;
+  int64_t row, step;
+};
+struct Right {
+  const Word *words;
+  int64_t height;
+};
+struct Into {
+  float *sums;
+  int64_t ld;
+  bool fresh;
+  const float *factors;  // NULL: 1
+};
+
+template <class A, int R, int V>
+void block(const Into &c, const Left &a, const Word *b, int64_t k) {
+  Floats sum[R][V];
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) sum[r][v] = c.fresh ? zero() : load(c.sums + r * c.ld + v * W);
+  }
+  if (c.factors != nullptr) {
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+      for (int v = 0; v < V; ++v) sum[r][v] *= all(c.factors[r]);
+    }
+  }
+  const Word *words = a.words;
+  const int64_t row = a.row;
+  for (int64_t i = 0; i < k; ++i, words += a.step, b += kPanel) {
+    Ints right[V];
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) right[v] = load_words(b + v * W);
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      const Ints left = all(static_cast<int32_t>(words[r * row]));
+#pragma GCC unroll 4
+      for (int v = 0; v < V; ++v) sum[r][v] = A::multiply_add(sum[r][v], left, right[v]);
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) store(c.sums + r * c.ld + v * W, sum[r][v]);
+  }
+}
+
+template <class A>
+using Block = void (*)(const Into &, const Left &, const Word *, int64_t);
+
+template <class A, size_t... i>
+constexpr std::array<Block<A>, kRows * kVectors> blocks_of(std::index_sequence<i...>) {
+  return {&block<A, static_cast<int>(i) / kVectors + 1, static_cast<int>(i) % kVectors + 1>...};
+}
+template <class A>
+constexpr std::array<Block<A>, kRows * kVectors> kBlocks = blocks_of<A>(std::make_index_sequence<kRows * kVectors>{});
+
+// The words [begin, end) of the contraction that matter to a stretch of rows.
+struct Stretch {
+  int64_t begin, end;
+};
+
+// C (rows, columns, written up to a multiple of W) = or += A B; stretch(r, r + n) for the n <= kRows rows from r.
+template <class A, class StretchOf>
+void product(const Into &c, const Left &a, const Right &b, int64_t rows, int64_t columns, StretchOf stretch_of) {
+  for (int64_t p = 0; p < columns; p += kPanel) {
+    const int64_t vectors = divide_up(min(columns - p, kPanel), W);
+    const Word *panel = b.words + p * b.height;
+    for (int64_t r = 0; r < rows; r += kRows) {
+      const int64_t n = min(kRows, rows - r);
+      const Stretch k = stretch_of(r, r + n);
+      const Into to{c.sums + r * c.ld + p, c.ld, c.fresh, c.factors == nullptr ? nullptr : c.factors + r};
+      const Left from{a.words + r * a.row + k.begin * a.step, a.row, a.step};
+      kBlocks<A>[static_cast<size_t>((n - 1) * kVectors + vectors - 1)](to, from, panel + k.begin * kPanel, k.end - k.begin);
+    }
+  }
+}
+
+// The same where (row, element of the contraction) pairs are left out altogether: not multiplied by 0, which would spread a NaN.
+template <class A, class Visible>
+void product_of_visible(const Into &c, const Left &a, const Right &b, int64_t rows, int64_t columns, int64_t elements,
+                        Visible visible) {
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t i = 0; i < columns; ++i) {
+      float *sum = c.sums + r * c.ld + i;
+      if (c.fresh) *sum = 0.0f;
+      if (c.factors != nullptr) *sum *= c.factors[r];
+      const Word *column = b.words + i / kPanel * b.height * kPanel + i % kPanel;
+      for (int64_t e = 0; e < elements; ++e) {
+        if (!visible(r, e)) continue;
+        const int64_t word = e / A::kPerWord, part = e % A::kPerWord;
+        *sum += A::element(a.words[r * a.row + word * a.step], part) * A::element(column[word * kPanel], part);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace lethe::LETHE_TIER
