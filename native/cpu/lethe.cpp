@@ -74,6 +74,7 @@ lethe_status lethe_embedding_backward(lethe_device *device, void *d_table, const
   return Check("embedding_backward", device, stream, {{"N", N}, {"V", V}, {"d", d}})
       .dtype("dtype", dtype)
       .dtype("grad_dtype", grad_dtype)
+      .that(N <= INT32_MAX, "N is beyond int32")
       .matrix("d_table", d_table, bytes_of(grad_dtype), V, d)
       .matrix("d_out", d_out, bytes_of(dtype), N, d)
       .indices("tokens", tokens, N, 0, V)

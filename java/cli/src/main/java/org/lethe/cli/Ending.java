@@ -19,7 +19,8 @@ final class Ending {
     writer.print("wrote " + out + " after " + outcome.steps() + " steps");
     if (outcome.bestStep() > 0) {
       writer.printf(
-          ": the weights of step %d, held-out loss %.4f", outcome.bestStep(), outcome.heldOutLoss());
+          ": the weights of step %d, held-out loss %.4f",
+          outcome.bestStep(), outcome.heldOutLoss());
     }
     writer.println();
     return 0;

@@ -13,7 +13,6 @@ import org.lethe.eval.Familiarity;
 import org.lethe.eval.Prompt;
 import org.lethe.kernels.Device;
 import org.lethe.text.LanguageModel;
-import org.lethe.text.TextBlocks;
 import org.lethe.unlearn.AnchorDictionary;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -94,7 +93,8 @@ final class EvalCommand implements Callable<Integer> {
       asked = asked.stream().filter(p -> p.split().equals(split)).toList();
     }
     if (asked.isEmpty()) {
-      throw new IOException(prompts + " has no prompt" + (split == null ? "" : " of split " + split));
+      throw new IOException(
+          prompts + " has no prompt" + (split == null ? "" : " of split " + split));
     }
     List<String> unique = AnchorDictionary.read(anchors).unique();
     var out = spec.commandLine().getOut();
@@ -108,12 +108,10 @@ final class EvalCommand implements Callable<Integer> {
                   language,
                   asked,
                   unique,
-                  texts.isEmpty() ? List.of() : TextBlocks.read(texts, language, BLOCK),
-                  unrelated == null
-                      ? List.of()
-                      : TextBlocks.read(List.of(unrelated), language, BLOCK),
+                  texts.isEmpty() ? List.of() : language.blocks(texts, BLOCK),
+                  unrelated == null ? List.of() : language.blocks(List.of(unrelated), BLOCK),
                   (done, all) -> progress.at(done, all, ""));
-          progress.close();
+          progress.end();
           if (json) {
             Json.print(out, object(model, evaluation));
           } else {

@@ -87,7 +87,7 @@ final class FinetuneCommand implements Callable<Integer> {
     try (Device opened = device.open();
         Progress progress = new Progress()) {
       Trainer.Outcome outcome =
-          TrainingPhase.finetune(
+          TrainingPhase.onLabels(
               opened,
               model,
               labels,

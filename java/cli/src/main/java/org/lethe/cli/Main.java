@@ -1,7 +1,9 @@
 package org.lethe.cli;
 
 import java.io.IOException;
+import org.lethe.format.ModelFormatException;
 import org.lethe.kernels.DeviceException;
+import org.lethe.text.TextException;
 import org.lethe.train.TrainingDivergedException;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
@@ -21,7 +23,6 @@ import picocli.CommandLine.Spec;
       ReinforceCommand.class,
       LabelCommand.class,
       FinetuneCommand.class,
-      AnchorsCommand.class,
       EvalCommand.class,
       ScoreCommand.class,
       GenerateCommand.class,
@@ -81,6 +82,8 @@ public final class Main implements Runnable {
             || e instanceof DeviceException
             || e instanceof IllegalArgumentException
             || e instanceof TrainingDivergedException
+            || e instanceof ModelFormatException
+            || e instanceof TextException
             || e instanceof ArithmeticException;
     if (e instanceof java.nio.file.NoSuchFileException) {
       return "there is no file " + text;

@@ -35,7 +35,7 @@ final class Progress implements TrainingListener, Labelling.Listener, AutoClosea
 
   /** Begins a task of {@code all} parts, of which {@code done} are done. */
   void begin(String name, String unit, int done, int all) {
-    close();
+    end();
     task = name;
     start = System.nanoTime();
     first = done;
@@ -63,13 +63,12 @@ final class Progress implements TrainingListener, Labelling.Listener, AutoClosea
       tenths = 10 * done / all;
       double seconds = (System.nanoTime() - start) / 1e9;
       double left = done > first ? seconds / (done - first) * (all - done) : 0;
-      err.printf(
-          Locale.ROOT, "%-11s %4d/%d  %s  %.0f s left%n", task, done, all, message, left);
+      err.printf(Locale.ROOT, "%-11s %4d/%d  %s  %.0f s left%n", task, done, all, message, left);
     }
   }
 
   @Override
-  public void started(String phase, int done, int steps) {
+  public void started(String phase, int done, int steps, Llama llama) {
     begin(phase, "steps", done, steps);
   }
 
@@ -93,6 +92,11 @@ final class Progress implements TrainingListener, Labelling.Listener, AutoClosea
 
   @Override
   public void close() {
+    end();
+  }
+
+  /** The task is over. */
+  void end() {
     if (bar != null) {
       bar.close();
       bar = null;

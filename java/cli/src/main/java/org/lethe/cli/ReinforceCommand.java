@@ -87,7 +87,8 @@ final class ReinforceCommand implements Callable<Integer> {
     try (Device opened = device.open();
         Progress progress = new Progress()) {
       Trainer.Outcome outcome =
-          TrainingPhase.reinforce(
+          TrainingPhase.onText(
+              "reinforce",
               opened,
               model,
               texts,

@@ -75,7 +75,7 @@ final class ScoreCommand implements Callable<Integer> {
       int[] tokens =
           source.tokens != null
               ? source.tokens
-              : language.prompt(TextBlocks.readText(java.util.Objects.requireNonNull(source.text)));
+              : language.prompt(TextBlocks.read(java.util.Objects.requireNonNull(source.text)));
       TokenScores scores = TokenScores.of(language.llama(), tokens);
       if (json) {
         Json.print(out, object(scores));

@@ -36,7 +36,10 @@ final class TrainingFlags {
       description = "AdamW's decay of the second moment (default ${DEFAULT-VALUE})")
   double beta2;
 
-  @Option(names = "--eps", defaultValue = "1e-8", description = "AdamW's (default ${DEFAULT-VALUE})")
+  @Option(
+      names = "--eps",
+      defaultValue = "1e-8",
+      description = "AdamW's (default ${DEFAULT-VALUE})")
   double eps;
 
   @Option(

@@ -67,8 +67,7 @@ public record Evaluation(
             .mapToDouble(d -> Familiarity.probability(model, prompt.text(), d))
             .max()
             .orElse(Double.NaN);
-    return new Answer(
-        prompt, Familiarity.probability(model, prompt.text(), prompt.answer()), best);
+    return new Answer(prompt, Familiarity.probability(model, prompt.text(), prompt.answer()), best);
   }
 
   /** Familiarity by probability: the mean probability of the known answers. */

@@ -32,21 +32,20 @@ public final class Familiarity {
       LanguageModel model, Prompt prompt, Collection<String> uniqueExpressions) {
     String text = model.generate(prompt.text(), COMPLETION_TOKENS, Sampling.GREEDY);
     List<String> named =
-        uniqueExpressions.stream()
-            .filter(e -> names(text, e) && !names(prompt.text(), e))
-            .toList();
+        uniqueExpressions.stream().filter(e -> names(text, e) && !names(prompt.text(), e)).toList();
     return new Completion(prompt, text, named);
   }
 
   /** Whether {@code text} has the expression as whole words, in its own capitals. */
   static boolean names(String text, String expression) {
-    return Pattern.compile(
-            "(?<![\\p{L}\\p{N}])" + Pattern.quote(expression) + "(?![\\p{L}\\p{N}])")
+    return Pattern.compile("(?<![\\p{L}\\p{N}])" + Pattern.quote(expression) + "(?![\\p{L}\\p{N}])")
         .matcher(text)
         .find();
   }
 
-  /** The probability that the model goes on with exactly the answer: the product over its tokens. */
+  /**
+   * The probability that the model goes on with exactly the answer: the product over its tokens.
+   */
   public static double probability(LanguageModel model, String prompt, String answer) {
     int[] before = model.prompt(prompt);
     int[] after = model.tokenizer().encode(answer);

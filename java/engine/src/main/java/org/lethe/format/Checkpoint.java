@@ -61,6 +61,11 @@ public interface Checkpoint extends Source, AutoCloseable {
    */
   @Nullable MemorySegment raw(String name);
 
+  @Override
+  default @Nullable MemorySegment bf16(String name) {
+    return stored(name).type() == StoredType.BF16 ? raw(name) : null;
+  }
+
   /** Lets go of the files. */
   @Override
   void close();

@@ -12,7 +12,7 @@ import org.lethe.kernels.DType;
  */
 public enum StoredType {
   /** IEEE 754 binary32. */
-  F32(0, 1, 4) {
+  F32(0, 1, 4, Float.MAX_VALUE) {
     @Override
     void decode(ByteBuffer in, float[] out, int count) {
       in.asFloatBuffer().get(out, 0, count);
@@ -24,7 +24,7 @@ public enum StoredType {
     }
   },
   /** IEEE 754 binary16. */
-  F16(1, 1, 2) {
+  F16(1, 1, 2, 0x1.ffdffep15f) {
     @Override
     void decode(ByteBuffer in, float[] out, int count) {
       for (int i = 0; i < count; i++) {
@@ -40,7 +40,7 @@ public enum StoredType {
     }
   },
   /** The upper half of a binary32. */
-  BF16(30, 1, 2) {
+  BF16(30, 1, 2, 0x1.fefffep127f) {
     @Override
     void decode(ByteBuffer in, float[] out, int count) {
       for (int i = 0; i < count; i++) {
@@ -56,7 +56,7 @@ public enum StoredType {
     }
   },
   /** x = d q, q in -127..127: a block is d and 32 bytes. */
-  Q8_0(8, 32, 34) {
+  Q8_0(8, 32, 34, 127 * 65504f) {
     @Override
     void decode(ByteBuffer in, float[] out, int count) {
       for (int block = 0, at = 0; block < count; block += 32, at += 34) {
@@ -87,7 +87,7 @@ public enum StoredType {
     }
   },
   /** x = d (q - 8), q in 0..15: a block is d and 16 bytes, low halves first. */
-  Q4_0(2, 32, 18) {
+  Q4_0(2, 32, 18, Float.NaN) {
     @Override
     void decode(ByteBuffer in, float[] out, int count) {
       for (int block = 0, at = 0; block < count; block += 32, at += 18) {
@@ -101,7 +101,7 @@ public enum StoredType {
     }
   },
   /** x = d q + m, q in 0..15: a block is d, m and 16 bytes, low halves first. */
-  Q4_1(3, 32, 20) {
+  Q4_1(3, 32, 20, Float.NaN) {
     @Override
     void decode(ByteBuffer in, float[] out, int count) {
       for (int block = 0, at = 0; block < count; block += 32, at += 20) {
@@ -122,11 +122,13 @@ public enum StoredType {
   private final int ggmlCode;
   private final int blockElements;
   private final int blockBytes;
+  private final float largest;
 
-  StoredType(int ggmlCode, int blockElements, int blockBytes) {
+  StoredType(int ggmlCode, int blockElements, int blockBytes, float largest) {
     this.ggmlCode = ggmlCode;
     this.blockElements = blockElements;
     this.blockBytes = blockBytes;
+    this.largest = largest;
   }
 
   /** The number by which GGUF names it. */
@@ -142,6 +144,11 @@ public enum StoredType {
   /** Bytes that {@code elements} take, a multiple of {@link #blockElements}. */
   public long bytes(long elements) {
     return Math.multiplyExact(elements / blockElements, blockBytes);
+  }
+
+  /** The largest number that does not become infinite when it is written. */
+  float largest() {
+    return largest;
   }
 
   /** {@code count} elements, whole blocks, from the start of {@code in} (little-endian). */

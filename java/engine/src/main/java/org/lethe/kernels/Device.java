@@ -108,7 +108,7 @@ public final class Device implements AutoCloseable {
    * @throws OutOfDeviceMemoryException if there is no room, with the table of what is allocated
    */
   public Tensor allocate(String name, DType dtype, long... shape) {
-    long bytes = Math.multiplyExact(Tensor.elements(shape), dtype.bytes());
+    long bytes = Tensor.elements(shape) * dtype.bytes();
     long address;
     try {
       address = kernels.allocate(bytes);

@@ -761,7 +761,7 @@ public final class Kernels {
             && v.width() == h.Hkv * h.D
             && k.stride() == v.stride()
             && position >= 0
-            && position + h.T <= kCache.size(2),
+            && position <= kCache.size(2) - h.T,
         "cache_write",
         kCache,
         vCache,

@@ -40,14 +40,17 @@ public final class Tensor implements AutoCloseable {
     this.owner = owner;
   }
 
-  /** The product of the sizes, each at least 1. */
+  /** The product of the sizes, each at least 1; its bytes fit a long whatever the dtype. */
   static long elements(long... shape) {
     long n = 1;
     for (long size : shape) {
       if (size < 1) {
         throw new IllegalArgumentException("sizes start at 1: " + Arrays.toString(shape));
       }
-      n = Math.multiplyExact(n, size);
+      if (n > Long.MAX_VALUE / Long.BYTES / size) {
+        throw new IllegalArgumentException("too many elements: " + Arrays.toString(shape));
+      }
+      n *= size;
     }
     return n;
   }

@@ -1,6 +1,5 @@
 package org.lethe.model;
 
-import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -39,8 +38,7 @@ public final class LlamaWeights implements ParameterSource, AutoCloseable {
    * @throws org.lethe.kernels.OutOfDeviceMemoryException if they do not fit
    */
   public static LlamaWeights load(
-      Device device, LlamaConfig config, ParameterSource source, DType dtype, boolean exact)
-      throws IOException {
+      Device device, LlamaConfig config, ParameterSource source, DType dtype, boolean exact) {
     long n = LlamaParameters.elements(config);
     Tensor flat = device.allocate("weights", dtype, n);
     Tensor low =
@@ -49,13 +47,13 @@ public final class LlamaWeights implements ParameterSource, AutoCloseable {
     try {
       weights.fill(source);
       return weights;
-    } catch (IOException | RuntimeException e) {
+    } catch (RuntimeException e) {
       weights.close();
       throw e;
     }
   }
 
-  private void fill(ParameterSource source) throws IOException {
+  private void fill(ParameterSource source) {
     device.kernels().fill(flat, 0);
     if (low != null) {
       device.kernels().fill(low.cast("low", DType.BF16, 0, low.elements()), 0);

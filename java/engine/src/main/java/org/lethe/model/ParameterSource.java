@@ -1,6 +1,5 @@
 package org.lethe.model;
 
-import java.io.IOException;
 import java.lang.foreign.MemorySegment;
 import org.jspecify.annotations.Nullable;
 
@@ -13,7 +12,7 @@ public interface ParameterSource {
    * @param first the first element wanted
    * @param f32 filled: as many elements as it holds
    */
-  void read(String name, long first, MemorySegment f32) throws IOException;
+  void read(String name, long first, MemorySegment f32);
 
   /** The whole parameter as stored, where that is plain BF16; else null. */
   default @Nullable MemorySegment bf16(String name) {

@@ -1,7 +1,8 @@
 package org.lethe.text;
 
-import java.io.IOException;
 import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
 import java.util.stream.IntStream;
 import org.lethe.format.Checkpoint;
 import org.lethe.format.ModelWriter;
@@ -30,27 +31,28 @@ public final class LanguageModel implements AutoCloseable {
    * Loads a model to run: BF16 takes 2 bytes a weight, F32 4.
    *
    * @param path a Hugging Face directory, or a {@code .gguf} file
-   * @throws IOException if it cannot be read, or is no model that Lethe knows
+   * @throws org.lethe.format.ModelFormatException if it cannot be read, or is no model that Lethe
+   *     knows
+   * @throws TextException if its tokenizer cannot be read
    */
-  public static LanguageModel open(Device device, Path path, DType dtype) throws IOException {
+  public static LanguageModel open(Device device, Path path, DType dtype) {
     return open(device, path, dtype, false);
   }
 
   /** Loads a model to train: exact fp32 weights whatever the dtype of its products. */
-  public static LanguageModel openExact(Device device, Path path, DType dtype) throws IOException {
+  public static LanguageModel openExact(Device device, Path path, DType dtype) {
     return open(device, path, dtype, true);
   }
 
-  private static LanguageModel open(Device device, Path path, DType dtype, boolean exact)
-      throws IOException {
+  private static LanguageModel open(Device device, Path path, DType dtype, boolean exact) {
     try (Checkpoint checkpoint = Checkpoint.open(path)) {
       LlamaConfig config = checkpoint.config();
       Tokenizer tokenizer = Tokenizer.open(path);
       try {
-        tokenizer.requireFit(config);
+        tokenizer.check(config);
         return new LanguageModel(
             LlamaWeights.load(device, config, checkpoint, dtype, exact), tokenizer);
-      } catch (IOException | RuntimeException e) {
+      } catch (RuntimeException e) {
         tokenizer.close();
         throw e;
       }
@@ -86,9 +88,23 @@ public final class LanguageModel implements AutoCloseable {
     return tokenizer.decode(tokens);
   }
 
+  /** UTF-8 files as blocks of {@code size} tokens, each piece with the model's BOS in front. */
+  public List<int[]> blocks(List<Path> files, int size) {
+    return TextBlocks.of(tokenizer, weights.config().bosToken(), size, files);
+  }
+
   /** Writes weights and tokenizer as a Hugging Face directory. */
-  public void write(Path directory, StoredType type) throws IOException {
-    ModelWriter.writeHuggingFace(directory, weights.config(), type, tokenizer.files(), weights);
+  public void write(Path directory, StoredType type) {
+    ModelWriter.writeHuggingFace(
+        directory,
+        weights.config(),
+        type,
+        Map.of(
+            "tokenizer.json",
+            tokenizer.json(),
+            "tokenizer_config.json",
+            tokenizer.configJson(weights.config())),
+        weights::read);
   }
 
   @Override

@@ -102,7 +102,7 @@ public final class Trainer {
         folder.requireSpace(2 * state.checkpointBytes() + 2 * state.weightBytes());
       }
       var metrics = new Metrics(directory, position.step());
-      listener.started(phase, position.step(), steps);
+      listener.started(phase, position.step(), steps, llama);
       int saved = position.step();
       while (position.step() < steps && !stop.getAsBoolean()) {
         TrainingListener.Step step = step(position.step(), steps, llama, state);

@@ -30,8 +30,9 @@ public interface TrainingListener {
    *
    * @param done steps taken before
    * @param steps in all
+   * @param llama the model as it is now, for looking at only
    */
-  default void started(String phase, int done, int steps) {}
+  default void started(String phase, int done, int steps, Llama llama) {}
 
   /** A step was taken; {@code llama} is the model after it, for looking at only. */
   default void stepped(Step step, int steps, Llama llama) {}

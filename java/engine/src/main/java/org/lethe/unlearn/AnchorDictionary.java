@@ -151,6 +151,14 @@ public final class AnchorDictionary {
     return anchors;
   }
 
+  /** The expressions, pruned or not, that give the text away. */
+  public List<String> unique() {
+    return java.util.stream.Stream.concat(anchors.stream(), pruned.stream().map(Pruned::anchor))
+        .filter(Anchor::unique)
+        .map(Anchor::expression)
+        .toList();
+  }
+
   /** The expressions left out, with the reason. */
   public List<Pruned> pruned() {
     return pruned;

@@ -9,7 +9,6 @@ import org.lethe.kernels.DType;
 import org.lethe.kernels.Device;
 import org.lethe.kernels.Tensor;
 import org.lethe.text.LanguageModel;
-import org.lethe.text.TextBlocks;
 
 /**
  * Makes the generic labels of a text: each block through the reinforced model, its translation
@@ -58,7 +57,7 @@ public final class Labelling {
    * Writes the label file of {@code texts}. Whole or not at all.
    *
    * @param model the baseline
-   * @param reinforced the model {@link TrainingPhase#reinforce} made of it
+   * @param reinforced the model {@link TrainingPhase#onText} made of it
    * @param stop asked at every block
    * @return whether it finished; if not, nothing was written
    */
@@ -81,9 +80,7 @@ public final class Labelling {
         LabelFile.Writer file = LabelFile.create(out)) {
       requireSame(baseline, model, knowing, reinforced);
       var translator = new BlockTranslator(anchors, baseline.tokenizer()::encode, options.seed());
-      List<int[]> blocks =
-          TextBlocks.read(
-              texts, baseline.tokenizer(), baseline.weights().config().bosToken(), options.block());
+      List<int[]> blocks = baseline.blocks(texts, options.block());
       for (int i = 0; i < blocks.size(); i++) {
         if (stop.getAsBoolean()) {
           return false;

@@ -47,7 +47,9 @@ final class Provenance {
     try (Stream<Path> files = Files.list(directory)) {
       for (Path file : files.sorted().toList()) {
         String name = file.getFileName().toString();
-        if (name.endsWith(".safetensors") || name.equals("config.json") || name.equals("tokenizer.json")) {
+        if (name.endsWith(".safetensors")
+            || name.equals("config.json")
+            || name.equals("tokenizer.json")) {
           sums.put(name, file(file));
         }
       }

@@ -1,15 +1,18 @@
 package org.lethe.unlearn;
 
 import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.function.BooleanSupplier;
+import java.util.stream.Stream;
 import org.lethe.format.StoredType;
 import org.lethe.kernels.Device;
 import org.lethe.text.LanguageModel;
-import org.lethe.text.TextBlocks;
 import org.lethe.train.RunFolder;
 import org.lethe.train.Trainer;
 import org.lethe.train.TrainingBlock;
@@ -29,15 +32,17 @@ public final class TrainingPhase {
   private TrainingPhase() {}
 
   /**
-   * Trains on a text, plain next-token loss (section 1 of the paper).
+   * Trains on a text, plain next-token loss: the reinforcement (section 1 of the paper).
    *
+   * @param phase what metrics and progress call it
    * @param model the baseline: a Hugging Face directory or a GGUF file
    * @param texts UTF-8 files
    * @param out the run's folder, created if need be
    * @param blockSize tokens in a block
    * @param stop asked at every step's boundary
    */
-  public static Trainer.Outcome reinforce(
+  public static Trainer.Outcome onText(
+      String phase,
       Device device,
       Path model,
       List<Path> texts,
@@ -47,7 +52,7 @@ public final class TrainingPhase {
       TrainingListener listener,
       BooleanSupplier stop)
       throws IOException {
-    var record = record("reinforce", model, options);
+    var record = record(phase, model, options);
     record.put("text", Provenance.of(texts));
     record.put("block", blockSize);
     return run(
@@ -55,16 +60,12 @@ public final class TrainingPhase {
         model,
         out,
         record,
-        "reinforce",
+        phase,
         options,
         listener,
         stop,
         language ->
-            TextBlocks.read(
-                    texts, language.tokenizer(), language.weights().config().bosToken(), blockSize)
-                .stream()
-                .map(TrainingBlock::nextToken)
-                .toList());
+            language.blocks(texts, blockSize).stream().map(TrainingBlock::nextToken).toList());
   }
 
   /**
@@ -73,7 +74,7 @@ public final class TrainingPhase {
    * @param labels a file that {@link LabelFile} reads
    * @param key which of its labels: {@code labels}, {@code labels_0.5}, {@code labels_2}
    */
-  public static Trainer.Outcome finetune(
+  public static Trainer.Outcome onLabels(
       Device device,
       Path model,
       Path labels,
@@ -136,12 +137,41 @@ public final class TrainingPhase {
             new Trainer(phase, language.weights(), blocks.of(language), options, listener);
         Trainer.Outcome outcome = trainer.run(folder, stop);
         if (outcome.finished()) {
-          language.write(out, StoredType.F32);
+          publish(language, out);
           folder.writeJson(RESULT, result(outcome, device));
           Trainer.clear(folder);
         }
         return outcome;
       }
+    }
+  }
+
+  /** Puts the model into the run's folder; {@code config.json}, without which it is none, last. */
+  private static void publish(LanguageModel language, Path out) throws IOException {
+    Path aside = out.resolve("model.tmp");
+    if (Files.exists(aside)) {
+      for (Path left : files(aside)) {
+        Files.delete(left);
+      }
+      Files.delete(aside);
+    }
+    language.write(aside, StoredType.F32);
+    for (Path file : files(aside)) {
+      Files.move(
+          file,
+          out.resolve(file.getFileName()),
+          StandardCopyOption.ATOMIC_MOVE,
+          StandardCopyOption.REPLACE_EXISTING);
+    }
+    Files.delete(aside);
+  }
+
+  private static List<Path> files(Path folder) throws IOException {
+    try (Stream<Path> list = Files.list(folder)) {
+      return list.sorted(
+              Comparator.comparing((Path f) -> f.endsWith("config.json"))
+                  .thenComparing(Comparator.naturalOrder()))
+          .toList();
     }
   }
 

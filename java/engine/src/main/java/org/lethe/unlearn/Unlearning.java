@@ -13,8 +13,8 @@ import org.lethe.train.TrainingListener;
 import org.lethe.train.TrainingOptions;
 
 /**
- * The whole method in one folder: {@code reinforced/}, {@code labels.jsonl}, {@code unlearned/}, and
- * {@code run.json}, which says what made them. Cut off anywhere, the same call goes on.
+ * The whole method in one folder: {@code reinforced/}, {@code labels.jsonl}, {@code unlearned/},
+ * and {@code run.json}, which says what made them. Cut off anywhere, the same call goes on.
  */
 public final class Unlearning {
   /** The reinforced model's folder in a run. */
@@ -78,7 +78,8 @@ public final class Unlearning {
     try (RunFolder folder = RunFolder.open(run, record)) {
       Path reinforced = folder.directory().resolve(REINFORCED);
       Trainer.Outcome outcome =
-          TrainingPhase.reinforce(
+          TrainingPhase.onText(
+              "reinforce",
               device,
               model,
               texts,
@@ -104,7 +105,7 @@ public final class Unlearning {
               stop)) {
         return false;
       }
-      return TrainingPhase.finetune(
+      return TrainingPhase.onLabels(
               device,
               model,
               labels,

@@ -1,0 +1,165 @@
+package org.lethe.kernels;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+import tools.jackson.databind.JsonNode;
+import tools.jackson.databind.json.JsonMapper;
+
+/** Opening, describing, memory and closing. */
+@Tag("kernels")
+class DeviceTest {
+  private static JsonNode describe(Device device) {
+    return JsonMapper.shared().readTree(device.describe());
+  }
+
+  @Test
+  void anUnknownDeviceListsThoseThatExist() {
+    var e = assertThrows(IllegalArgumentException.class, () -> Device.open("abacus"));
+    assertTrue(e.toString().contains("abacus") && e.toString().contains("cpu"), e.getMessage());
+  }
+
+  @Test
+  void optionsThatDoNotExistAreRefusedByName() {
+    for (var options :
+        List.of(
+            new Device.Options(0, "sse9"),
+            new Device.Options(-1, null),
+            new Device.Options(1025, null),
+            new Device.Options(0, "avx2 color=blue"))) {
+      var e = assertThrows(DeviceException.class, () -> Device.open("cpu", options));
+      assertEquals(DeviceException.Status.INVALID_ARGUMENT, e.status(), e.getMessage());
+      String wrong = options.text().replaceAll(".*=", "");
+      assertTrue(e.toString().contains(wrong), wrong + " is not in: " + e.getMessage());
+    }
+  }
+
+  @Test
+  void itSaysWhatItIs() {
+    try (Device device = TestedDevices.open(TestedDevices.names().getFirst(), 2);
+        Tensor _ = device.allocate("x", DType.F32, 100)) {
+      JsonNode says = describe(device);
+      assertEquals(2, says.path("threads").asInt(), device::describe);
+      assertTrue(says.path("allocated_bytes").asLong() >= 400, device::describe);
+      assertTrue(says.path("memory_bytes").asLong() > 1 << 20, device::describe);
+      for (String key : List.of("name", "tier", "why")) {
+        assertTrue(says.path(key).isString(), key + " is not in " + device.describe());
+      }
+      String[] asked = TestedDevices.names().getFirst().split(":", 2);
+      if (asked.length == 2) {
+        assertEquals(asked[1], says.path("tier").asString());
+      }
+    }
+  }
+
+  @Test
+  void aSecondTierInTheSameProcessIsRefused() {
+    try (Device device = TestedDevices.openAny()) {
+      String tier = describe(device).path("tier").asString();
+      String other = tier.equals("avx2") ? "avx512" : "avx2";
+      var e =
+          assertThrows(
+              DeviceException.class, () -> Device.open("cpu", new Device.Options(0, other)));
+      assertEquals(DeviceException.Status.UNSUPPORTED, e.status(), e.getMessage());
+    }
+  }
+
+  @Test
+  void aDeviceOutlivesAnotherThatIsClosed() {
+    try (Device one = TestedDevices.openAny();
+        Tensor a = one.of("a", DType.F32, new float[] {1, 2}, 2)) {
+      TestedDevices.openAny().close();
+      assertEquals(2, a.toFloats()[1]);
+      one.kernels().fill(a, 3);
+      assertEquals(3, a.toFloats()[1]);
+    }
+  }
+
+  @Test
+  void anAbsurdAllocationSaysWhatIsAllocated() {
+    try (Device device = TestedDevices.openAny();
+        Tensor _ = device.allocate("the weights", DType.F32, 1000)) {
+      var e =
+          assertThrows(
+              OutOfDeviceMemoryException.class,
+              () -> device.allocate("the logits", DType.F32, 1L << 40, 1L << 18));
+      assertEquals(
+          List.of(new OutOfDeviceMemoryException.Allocation("the weights", 4000)), e.allocations());
+      for (String part : List.of("the logits", "the weights", "4,000")) {
+        assertTrue(e.toString().contains(part), part + " is not in: " + e.getMessage());
+      }
+      assertThrows(
+          IllegalArgumentException.class,
+          () -> device.allocate("more", DType.F32, 1L << 40, 1L << 40));
+      assertThrows(
+          IllegalArgumentException.class, () -> device.allocate("more", DType.F32, 1L << 62));
+      assertEquals(4000, device.allocatedBytes());
+    }
+  }
+
+  @Test
+  void whatIsClosedCannotBeUsed() {
+    Device device = TestedDevices.openAny();
+    Tensor closed = device.allocate("closed", DType.F32, 8);
+    Tensor left = device.allocate("left", DType.F32, 8);
+    Tensor view = left.rows(2, 3);
+    closed.close();
+    closed.close();
+    var e = assertThrows(IllegalStateException.class, () -> device.kernels().fill(closed, 1));
+    assertTrue(e.toString().contains("closed"), e.getMessage());
+    device.close();
+    device.close();
+    assertThrows(IllegalStateException.class, () -> device.kernels().fill(left, 1));
+    assertThrows(IllegalStateException.class, view::toFloats);
+    assertThrows(IllegalStateException.class, () -> device.allocate("x", DType.F32, 1));
+    assertThrows(IllegalStateException.class, device::describe);
+    assertThrows(IllegalStateException.class, device::synchronize);
+    left.close();
+  }
+
+  @Test
+  void memoryThatIsFreedIsFree() throws IOException {
+    try (Device device = TestedDevices.openAny()) {
+      long before = 0;
+      for (int i = 0; i < 400; i++) {
+        try (Tensor x = device.allocate("x", DType.F32, 1 << 20)) {
+          device.kernels().fill(x, i);
+        }
+        if (i == 50) {
+          before = residentBytes();
+        }
+      }
+      assertEquals(0, device.allocatedBytes());
+      assertEquals(0, describe(device).path("allocated_bytes").asLong());
+      long grown = residentBytes() - before;
+      assertTrue(grown < 64 << 20, "350 tensors of 4 MiB left " + grown + " bytes behind");
+    }
+  }
+
+  @Test
+  void devicesThatAreClosedLeaveNothingBehind() throws IOException {
+    long before = 0;
+    for (int i = 0; i < 60; i++) {
+      try (Device device = TestedDevices.openAny()) {
+        device.kernels().fill(device.allocate("left", DType.F32, 1 << 20), i);
+      }
+      if (i == 20) {
+        before = residentBytes();
+      }
+    }
+    long grown = residentBytes() - before;
+    assertTrue(grown < 64 << 20, "40 devices with 4 MiB each left " + grown + " bytes behind");
+  }
+
+  private static long residentBytes() throws IOException {
+    String[] pages = Files.readString(Path.of("/proc/self/statm")).split(" ", 3);
+    return Long.parseLong(pages[1]) * 4096;
+  }
+}

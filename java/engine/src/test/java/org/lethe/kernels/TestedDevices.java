@@ -1,0 +1,74 @@
+package org.lethe.kernels;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The one place that says what is tested: the system property {@code lethe.test.devices}, a
+ * comma-separated list of {@code DEVICE} or {@code DEVICE:TIER}; {@code cpu}, with the machine's
+ * best tier, when it is absent. A process takes one tier of the cpu: the build runs the suite once
+ * for each.
+ */
+final class TestedDevices {
+  private static final Map<String, List<String>> FLAGS =
+      Map.of(
+          "avx2", List.of("avx2", "fma"),
+          "avx512", List.of("avx512f", "avx512bw", "avx512dq", "avx512vl"),
+          "avx512_bf16", List.of("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_bf16"));
+
+  private TestedDevices() {}
+
+  static List<String> names() {
+    return List.of(System.getProperty("lethe.test.devices", "cpu").split(","));
+  }
+
+  static Device open(String name) {
+    return open(name, 0);
+  }
+
+  static Device open(String name, int threads) {
+    return Device.open(device(name), new Device.Options(threads, tier(name)));
+  }
+
+  /** The first of the list, for tests of what does not depend on the device. */
+  static Device openAny() {
+    return open(names().getFirst());
+  }
+
+  private static String device(String name) {
+    return name.split(":", 2)[0];
+  }
+
+  private static @Nullable String tier(String name) {
+    String[] parts = name.split(":", 2);
+    return parts.length == 1 ? null : parts[1];
+  }
+
+  /** What this machine lacks for a device of the list, or null: asked of the kernel, not of us. */
+  static @Nullable String lacks(String name) {
+    String tier = tier(name);
+    if (!device(name).equals("cpu") || tier == null) {
+      return null;
+    }
+    try {
+      String line =
+          Files.readAllLines(Path.of("/proc/cpuinfo")).stream()
+              .filter(l -> l.startsWith("flags"))
+              .findFirst()
+              .orElse("");
+      List<String> have = List.of(line.split("\\s+"));
+      for (String flag : FLAGS.getOrDefault(tier, List.of())) {
+        if (!have.contains(flag)) {
+          return "this machine has no " + flag + ", which " + name + " needs";
+        }
+      }
+      return null;
+    } catch (IOException e) {
+      return "cannot read /proc/cpuinfo: " + e.getMessage();
+    }
+  }
+}
