@@ -44,7 +44,8 @@ public final class Trainer {
    *
    * @param phase what metrics call it
    * @param weights trained in place; exact
-   * @throws IllegalArgumentException if no block, or no label, is left to train on
+   * @throws IllegalArgumentException if no block, or no label, is left to train on, or the weights
+   *     are not exact ones of the options' dtype
    */
   public Trainer(
       String phase,
@@ -52,6 +53,15 @@ public final class Trainer {
       List<TrainingBlock> blocks,
       TrainingOptions options,
       TrainingListener listener) {
+    if (!weights.isExact()) {
+      throw new IllegalArgumentException(
+          "weights without their low halves cannot be trained: load them exact");
+    }
+    if (weights.dtype() != options.dtype()) {
+      throw new IllegalArgumentException(
+          "the weights are %s, the options say %s: load them as that"
+              .formatted(weights.dtype(), options.dtype()));
+    }
     this.phase = phase;
     this.weights = weights;
     this.options = options;

@@ -53,10 +53,6 @@ final class TrainingState implements AutoCloseable {
   private final Tensor sum;
 
   TrainingState(LlamaWeights weights, TrainingOptions options) {
-    if (!weights.isExact()) {
-      throw new IllegalArgumentException(
-          "weights without their low halves cannot be trained: load them exact");
-    }
     this.weights = weights;
     Device device = weights.device();
     kernels = device.kernels();
