@@ -58,7 +58,8 @@ public final class Metrics {
   /** The lines before one that a kill, a power cut or a full disk tore. */
   private static List<String> wholeLines(Path file) throws IOException {
     var whole = new ArrayList<String>();
-    for (String line : new String(Files.readAllBytes(file), StandardCharsets.UTF_8).split("\n")) {
+    String text = new String(Files.readAllBytes(file), StandardCharsets.UTF_8);
+    for (String line : text.lines().toList()) {
       try {
         if (!JSON.readTree(line).isObject()) {
           break;

@@ -58,8 +58,7 @@ class DecodingTest {
         for (int pass = 0; pass < 2; pass++) { // the second over what the first left there
           for (int end = PROMPT; end <= tokens.length; end++) {
             int from = end == PROMPT ? 0 : end - 1;
-            float[] row =
-                cached.decode(Arrays.copyOfRange(tokens, from, end), cache).toFloats();
+            float[] row = cached.decode(Arrays.copyOfRange(tokens, from, end), cache).toFloats();
             float[] expected = Arrays.copyOfRange(all, (end - 1) * vocabulary, end * vocabulary);
             double distance = Golden.distance(row, expected);
             assertTrue(distance < tolerance, "after " + end + " tokens: " + distance);
@@ -147,8 +146,7 @@ class DecodingTest {
       var generator = new Generator(llama);
       all = generator.generate(prompt, NEW, Sampling.GREEDY, token -> true);
       assertEquals(NEW, all.length);
-      assertArrayEquals(
-          new int[0], generator.generate(prompt, 0, Sampling.GREEDY, token -> true));
+      assertArrayEquals(new int[0], generator.generate(prompt, 0, Sampling.GREEDY, token -> true));
       List<Integer> heard = new ArrayList<>();
       int[] five =
           generator.generate(

@@ -48,7 +48,8 @@ class GoldenLlamaTest {
           llama.logits(tokens, logits);
           int size = tokens.length * vocabulary;
           float[] block = Arrays.copyOfRange(expected, b * size, (b + 1) * size);
-          assertBelow(F32_DISTANCE, Golden.distance(logits.toFloats(), block), "logits, block " + b);
+          assertBelow(
+              F32_DISTANCE, Golden.distance(logits.toFloats(), block), "logits, block " + b);
         }
       }
     }

@@ -14,7 +14,8 @@ public final class Gradients implements AutoCloseable {
 
   Gradients(LlamaWeights weights, DType dtype) {
     llama = new Llama(weights);
-    flat = weights.device().allocate("gradients", dtype, LlamaParameters.elements(weights.config()));
+    flat =
+        weights.device().allocate("gradients", dtype, LlamaParameters.elements(weights.config()));
     parameters = new LlamaParameters(weights.config(), flat);
     weights.device().kernels().fill(flat, 0);
   }

@@ -51,8 +51,7 @@ class LlamaTest {
         Gradients one = new Gradients(weights, DType.F32);
         Gradients two = new Gradients(weights, DType.F32)) {
       double loss = one.train(tokens, targets, 4, scale);
-      double first =
-          two.train(Arrays.copyOf(tokens, half), Arrays.copyOf(targets, half), 2, scale);
+      double first = two.train(Arrays.copyOf(tokens, half), Arrays.copyOf(targets, half), 2, scale);
       double second =
           two.train(
               Arrays.copyOfRange(tokens, half, 2 * half),
@@ -202,8 +201,7 @@ class LlamaTest {
       assertArrayEquals(new float[] {Float.NaN}, llama.logprobs(Arrays.copyOf(tokens, 1)));
       llama.logits(Arrays.copyOf(tokens, 1), logits);
       llama.logits(tokens, longer);
-      assertNear(
-          Arrays.copyOf(longer.toFloats(), vocabulary), logits.toFloats(), 1e-6);
+      assertNear(Arrays.copyOf(longer.toFloats(), vocabulary), logits.toFloats(), 1e-6);
     }
   }
 

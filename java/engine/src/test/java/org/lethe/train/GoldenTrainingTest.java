@@ -89,8 +89,7 @@ class GoldenTrainingTest {
 
   private static void assertLosses(
       Golden golden, double decay, List<Double> losses, double tolerance) {
-    double[] expected =
-        Golden.doubles(golden.json().path("losses").path(Double.toString(decay)));
+    double[] expected = Golden.doubles(golden.json().path("losses").path(Double.toString(decay)));
     assertEquals(expected.length, losses.size());
     for (int s = 0; s < expected.length; s++) {
       assertEquals(expected[s], losses.get(s), tolerance * expected[s], "step " + (s + 1));

@@ -66,8 +66,7 @@ class MetricsTest {
   void aTornLineGoes() throws IOException {
     String whole = Files.readString(write(1, 4));
     for (int cut = 1; cut < 90; cut += 8) {
-      Files.writeString(
-          temporary.resolve(Metrics.FILE), whole.substring(0, whole.length() - cut));
+      Files.writeString(temporary.resolve(Metrics.FILE), whole.substring(0, whole.length() - cut));
       assertEquals(
           List.of(step(1), step(2), step(3)),
           Metrics.read(temporary).subList(0, 3),

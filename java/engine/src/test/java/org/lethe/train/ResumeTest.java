@@ -119,9 +119,7 @@ class ResumeTest {
     TinyRun.Result result = run.run(device, temporary);
     assertEquals(0, result.outcome().step());
     assertTrue(!result.outcome().finished());
-    result
-        .weights()
-        .forEach((name, w) -> assertArrayEquals(run.llama.weight(name), w, name));
+    result.weights().forEach((name, w) -> assertArrayEquals(run.llama.weight(name), w, name));
   }
 
   @Test
@@ -139,8 +137,9 @@ class ResumeTest {
       bad[bad.length / 3] ^= 0x10;
       Files.write(file, bad);
       String message =
-          RunFolderTest.refused(file + " is damaged", () -> run.run(device, temporary));
-      assertTrue(message.contains("delete " + checkpoint), message);
+          RunFolderTest.refused(checkpoint + " is damaged", () -> run.run(device, temporary));
+      assertTrue(message.contains("checksum of " + tensor), message);
+      assertTrue(message.contains("delete it and run again"), message);
       Files.write(file, java.util.Arrays.copyOf(good, good.length - 1));
       RunFolderTest.refused(file + " has", () -> run.run(device, temporary));
       Files.delete(file);
@@ -191,8 +190,7 @@ class ResumeTest {
               }
             }
           };
-      String message =
-          RunFolderTest.refused("could not write", () -> run.run(device, directory));
+      String message = RunFolderTest.refused("could not write", () -> run.run(device, directory));
       assertTrue(message.contains("the one before it stays"), message);
       assertTrue(message.contains("No space left"), message);
       assertTrue(Files.isDirectory(directory.resolve("checkpoint-2")));
