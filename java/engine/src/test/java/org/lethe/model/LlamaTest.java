@@ -2,15 +2,14 @@ package org.lethe.model;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
-import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.lethe.model.Refusals.refused;
 
 import java.io.IOException;
 import java.util.Arrays;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.function.Executable;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -328,10 +327,5 @@ class LlamaTest {
   private static void assertNear(float[] expected, float[] actual, double limit) {
     double distance = Golden.distance(actual, expected);
     assertTrue(distance <= limit, distance + " apart, norm-wise; " + limit + " is allowed");
-  }
-
-  private static void refused(String message, Executable call) {
-    String found = assertThrows(IllegalArgumentException.class, call).getMessage();
-    assertTrue(found.contains(message), found);
   }
 }

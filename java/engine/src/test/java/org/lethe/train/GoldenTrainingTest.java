@@ -27,7 +27,7 @@ class GoldenTrainingTest {
       assertLosses(golden, decay, losses, 1e-4);
       if (decay == golden.json().path("trained_decay").asDouble()) {
         for (String parameter : golden.parameters()) {
-          float[] trained = result.weights().get(parameter);
+          float[] trained = result.weight(parameter);
           float[] expected = golden.tensor("trained." + parameter);
           double distance = Golden.distance(trained, expected);
           assertTrue(distance < 1e-4, parameter + ": " + distance);
@@ -57,7 +57,7 @@ class GoldenTrainingTest {
         float[] start = golden.llama().weight(parameter);
         double cosine =
             Golden.cosine(
-                minus(result.weights().get(parameter), start),
+                minus(result.weight(parameter), start),
                 minus(golden.tensor("trained." + parameter), start));
         assertTrue(cosine > 0.99, "the way that " + parameter + " went: cosine " + cosine);
       }

@@ -2,6 +2,7 @@ package org.lethe.train;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.lethe.model.Refusals.refusedIo;
 
 import java.io.BufferedReader;
 import java.io.IOException;
@@ -51,8 +52,7 @@ class KillTest {
     assertTrue(checkpointed < steps, "it had finished before it was killed for the last time");
     try (Life life = new Life(directory)) {
       assertTrue(life.await("started") >= checkpointed, "an announced checkpoint was lost");
-      RunFolderTest.refused(
-          "another run is working in", () -> RunFolder.open(directory, TinyRun.RECORD));
+      refusedIo("another run is working in", () -> RunFolder.open(directory, TinyRun.RECORD));
       life.drain();
       assertEquals(0, life.process.waitFor(), life::errors);
     }

@@ -16,7 +16,7 @@ final class KilledRun {
     run.listener =
         new TrainingListener() {
           @Override
-          public void started(int done, int steps) {
+          public void started(String phase, int done, int steps, Llama llama) {
             say("started " + done);
           }
 

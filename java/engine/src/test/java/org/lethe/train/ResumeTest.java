@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
+import static org.lethe.model.Refusals.refusedIo;
 
 import java.io.IOException;
 import java.io.OutputStream;
@@ -82,9 +83,7 @@ class ResumeTest {
       } else {
         assertEquals(List.of(), taken, "a finished run takes no step");
         assertEquals(expected.outcome(), result.outcome());
-        expected
-            .weights()
-            .forEach((name, w) -> assertArrayEquals(w, result.weights().get(name), name));
+        expected.weights().forEach((name, w) -> assertArrayEquals(w, result.weight(name), name));
       }
     }
     assertEquals(TinyRun.digest(straight), TinyRun.digest(stopped));
@@ -136,24 +135,23 @@ class ResumeTest {
       byte[] bad = good.clone();
       bad[bad.length / 3] ^= 0x10;
       Files.write(file, bad);
-      String message =
-          RunFolderTest.refused(checkpoint + " is damaged", () -> run.run(device, temporary));
+      String message = refusedIo(checkpoint + " is damaged", () -> run.run(device, temporary));
       assertTrue(message.contains("checksum of " + tensor), message);
       assertTrue(message.contains("delete it and run again"), message);
       Files.write(file, java.util.Arrays.copyOf(good, good.length - 1));
-      RunFolderTest.refused(file + " has", () -> run.run(device, temporary));
+      refusedIo(file + " has", () -> run.run(device, temporary));
       Files.delete(file);
-      RunFolderTest.refused(checkpoint + " is damaged", () -> run.run(device, temporary));
+      refusedIo(checkpoint + " is damaged", () -> run.run(device, temporary));
       Files.write(file, good);
     }
     Path state = checkpoint.resolve("state.json");
     String good = Files.readString(state);
     Files.writeString(state, good.substring(0, good.length() / 2));
-    RunFolderTest.refused(checkpoint + " is damaged", () -> run.run(device, temporary));
+    refusedIo(checkpoint + " is damaged", () -> run.run(device, temporary));
     Files.writeString(state, good.replace("\"step\":4", "\"step\":5"));
-    RunFolderTest.refused("of step 5", () -> run.run(device, temporary));
+    refusedIo("of step 5", () -> run.run(device, temporary));
     Files.delete(state);
-    RunFolderTest.refused(checkpoint + " is damaged", () -> run.run(device, temporary));
+    refusedIo(checkpoint + " is damaged", () -> run.run(device, temporary));
     Files.writeString(state, good);
     assertTrue(run.run(device, temporary).outcome().finished(), "mended, it goes on");
   }
@@ -190,7 +188,7 @@ class ResumeTest {
               }
             }
           };
-      String message = RunFolderTest.refused("could not write", () -> run.run(device, directory));
+      String message = refusedIo("could not write", () -> run.run(device, directory));
       assertTrue(message.contains("the one before it stays"), message);
       assertTrue(message.contains("No space left"), message);
       assertTrue(Files.isDirectory(directory.resolve("checkpoint-2")));
@@ -209,7 +207,7 @@ class ResumeTest {
     assumeTrue(mount(disk, "256k"), "needs the right to mount a tmpfs");
     try {
       TinyRun run = run();
-      RunFolderTest.refused("this run needs", () -> run.run(device, disk.resolve("run")));
+      refusedIo("this run needs", () -> run.run(device, disk.resolve("run")));
       assertEquals(List.of(), Metrics.read(disk.resolve("run")));
     } finally {
       command("umount", disk.toString());

@@ -3,8 +3,8 @@ package org.lethe.train;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNull;
-import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.lethe.model.Refusals.refusedIo;
 
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
@@ -15,7 +15,6 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.function.Executable;
 import org.junit.jupiter.api.io.TempDir;
 
 /** Who may write in a run's folder, and what it refuses before any damage. */
@@ -48,7 +47,7 @@ class RunFolderTest {
   void anotherRecordIsRefusedWithWhatDiffers() throws IOException {
     RunFolder.open(temporary, Map.of("lr", 1e-6, "options", Map.of("batch", 8, "seed", 1))).close();
     String message =
-        refused(
+        refusedIo(
             "was made by another run",
             () ->
                 RunFolder.open(
@@ -66,7 +65,7 @@ class RunFolderTest {
   @Test
   void oneRunAtATime() throws IOException {
     try (RunFolder folder = RunFolder.open(temporary, TinyRun.RECORD)) {
-      refused("another run is working in", () -> RunFolder.open(temporary, TinyRun.RECORD));
+      refusedIo("another run is working in", () -> RunFolder.open(temporary, TinyRun.RECORD));
       assertEquals(temporary, folder.directory());
     }
     RunFolder.open(temporary, TinyRun.RECORD).close();
@@ -75,7 +74,7 @@ class RunFolderTest {
   @Test
   void aFolderOfOtherThingsIsLeftAlone() throws IOException {
     Files.writeString(temporary.resolve("thesis.txt"), "Call me Ishmael.");
-    refused("holds files but no run.json", () -> RunFolder.open(temporary, TinyRun.RECORD));
+    refusedIo("holds files but no run.json", () -> RunFolder.open(temporary, TinyRun.RECORD));
     assertEquals(List.of("thesis.txt"), TinyRun.names(temporary));
   }
 
@@ -91,11 +90,11 @@ class RunFolderTest {
   @Test
   void aFolderThatCannotBeWrittenIsRefused() throws IOException {
     Path file = Files.writeString(temporary.resolve("file"), "Call me Ishmael.");
-    refused(file + " cannot be written in", () -> RunFolder.open(file, TinyRun.RECORD));
+    refusedIo(file + " cannot be written in", () -> RunFolder.open(file, TinyRun.RECORD));
     Path below = file.resolve("run");
-    refused(below + " cannot be written in", () -> RunFolder.open(below, TinyRun.RECORD));
+    refusedIo(below + " cannot be written in", () -> RunFolder.open(below, TinyRun.RECORD));
     Path proc = Path.of("/proc/lethe-run"); // not even root may
-    refused(proc + " cannot be written in", () -> RunFolder.open(proc, TinyRun.RECORD));
+    refusedIo(proc + " cannot be written in", () -> RunFolder.open(proc, TinyRun.RECORD));
     assertEquals("Call me Ishmael.", Files.readString(file));
   }
 
@@ -103,7 +102,7 @@ class RunFolderTest {
   void aDiskTooSmallIsRefused() throws IOException {
     try (RunFolder folder = RunFolder.open(temporary, TinyRun.RECORD)) {
       folder.requireSpace(1);
-      String message = refused("left, this run needs", () -> folder.requireSpace(1L << 62));
+      String message = refusedIo("left, this run needs", () -> folder.requireSpace(1L << 62));
       assertTrue(message.startsWith(temporary.toString()), message);
     }
   }
@@ -118,15 +117,9 @@ class RunFolderTest {
       assertEquals(2.5, result == null ? Double.NaN : result.path("loss").asDouble());
       assertEquals(List.of(".lock", "result.json", "run.json"), TinyRun.names(temporary));
       Files.writeString(temporary.resolve("result.json"), "{\"loss\":");
-      refused("result.json is not JSON", () -> folder.readJson("result.json"));
+      refusedIo("result.json is not JSON", () -> folder.readJson("result.json"));
     }
     Files.write(temporary.resolve("run.json"), "{".getBytes(StandardCharsets.UTF_8));
-    refused("run.json is not JSON", () -> RunFolder.open(temporary, TinyRun.RECORD));
-  }
-
-  static String refused(String message, Executable call) {
-    String found = assertThrows(IOException.class, call).getMessage();
-    assertTrue(found.contains(message), found);
-    return found;
+    refusedIo("run.json is not JSON", () -> RunFolder.open(temporary, TinyRun.RECORD));
   }
 }

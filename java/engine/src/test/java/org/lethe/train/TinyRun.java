@@ -12,6 +12,7 @@ import java.util.HexFormat;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.function.BooleanSupplier;
 import java.util.stream.Stream;
 import org.lethe.kernels.DType;
@@ -50,7 +51,11 @@ final class TinyRun {
    *
    * @param weights every parameter after the run, by name
    */
-  record Result(Trainer.Outcome outcome, Map<String, float[]> weights) {}
+  record Result(Trainer.Outcome outcome, Map<String, float[]> weights) {
+    float[] weight(String name) {
+      return Objects.requireNonNull(weights.get(name));
+    }
+  }
 
   /** Blocks of {@code length} tokens and less, of which some, and the first, have no label. */
   static List<TrainingBlock> blocks(TinyLlama llama, int count, int length) {
