@@ -30,7 +30,7 @@ class DecodingTest {
 
   @BeforeEach
   void open() {
-    device = Device.open("cpu");
+    device = Device.open("cpu", new Device.Options(1, null));
   }
 
   @AfterEach
