@@ -27,7 +27,10 @@ public final class Generator {
     if (prompt.length == 0) {
       throw new IllegalArgumentException("the prompt has no token");
     }
-    int capacity = Math.addExact(prompt.length, maxTokens);
+    if (maxTokens < 0) {
+      throw new IllegalArgumentException(maxTokens + " new tokens were asked for");
+    }
+    long capacity = (long) prompt.length + maxTokens;
     if (capacity > llama.config().positions()) {
       throw new IllegalArgumentException(
           "%d tokens of prompt and %d more exceed the model's context of %d"
@@ -36,7 +39,7 @@ public final class Generator {
     var random = new SplittableRandom(sampling.seed());
     int[] tokens = new int[maxTokens];
     int count = 0;
-    try (KeyValueCache cache = new KeyValueCache(llama.weights(), capacity);
+    try (KeyValueCache cache = new KeyValueCache(llama.weights(), (int) capacity);
         Tensor best = llama.weights().device().allocate("next token", DType.I32, 1)) {
       int[] input = prompt;
       while (count < maxTokens) {

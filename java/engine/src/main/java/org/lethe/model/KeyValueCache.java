@@ -16,6 +16,9 @@ public final class KeyValueCache implements AutoCloseable {
 
   /** An empty cache with room for {@code capacity} tokens. */
   public KeyValueCache(LlamaWeights weights, int capacity) {
+    if (capacity < 1) {
+      throw new IllegalArgumentException("a cache for " + capacity + " tokens holds nothing");
+    }
     LlamaConfig config = weights.config();
     DType dtype = weights.dtype();
     var plan = new MemoryPlan("key/value cache");

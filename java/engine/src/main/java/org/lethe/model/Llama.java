@@ -255,14 +255,13 @@ public final class Llama implements AutoCloseable {
    * @return T values; the first, which nothing predicts, is NaN
    */
   public float[] logprobs(int[] tokens) {
+    Activations a = prepare(tokens, 1, false);
     float[] result = new float[tokens.length];
     result[0] = Float.NaN;
-    if (tokens.length == 1) {
-      checkToken(tokens[0], "token", 0);
+    int n = tokens.length - 1;
+    if (n == 0) {
       return result;
     }
-    Activations a = prepare(tokens, 1, false);
-    int n = tokens.length - 1;
     a.targets.view("targets", 0, n).set(Arrays.copyOfRange(tokens, 1, tokens.length));
     forward(a, null);
     finalNorm(a);
@@ -313,6 +312,10 @@ public final class Llama implements AutoCloseable {
    * @return the k most probable, most probable first
    */
   public List<TokenProbability> next(int[] tokens, int k) {
+    if (k < 1 || k > config.vocabulary()) {
+      throw new IllegalArgumentException(
+          "%d of the most probable tokens of a vocabulary of %d".formatted(k, config.vocabulary()));
+    }
     try (KeyValueCache cache = new KeyValueCache(weights, tokens.length);
         Tensor index = weights.device().allocate("top k", org.lethe.kernels.DType.I32, 1, k);
         Tensor probability =

@@ -30,14 +30,8 @@ public final class Metrics {
     file = directory.resolve(FILE);
     if (Files.exists(file)) {
       var kept = new StringBuilder();
-      for (String line : Files.readAllLines(file)) {
-        JsonNode node;
-        try {
-          node = JSON.readTree(line);
-        } catch (JacksonException e) {
-          break; // the line a kill cut short
-        }
-        if (node.path("step").intValue(0) > step) {
+      for (String line : wholeLines(file)) {
+        if (JSON.readTree(line).path("step").intValue(0) > step) {
           break;
         }
         kept.append(line).append('\n');
@@ -61,12 +55,29 @@ public final class Metrics {
         StandardOpenOption.APPEND);
   }
 
+  /** The lines before one that a kill, a power cut or a full disk tore. */
+  private static List<String> wholeLines(Path file) throws IOException {
+    var whole = new ArrayList<String>();
+    String text = new String(Files.readAllBytes(file), StandardCharsets.UTF_8);
+    for (String line : text.lines().toList()) {
+      try {
+        if (!JSON.readTree(line).isObject()) {
+          break;
+        }
+      } catch (JacksonException e) {
+        break;
+      }
+      whole.add(line);
+    }
+    return whole;
+  }
+
   /** Reads a folder's metrics back, in order; none if there is no file. */
   public static List<TrainingListener.Step> read(Path directory) throws IOException {
     var steps = new ArrayList<TrainingListener.Step>();
     Path file = directory.resolve(FILE);
     if (Files.exists(file)) {
-      for (String line : Files.readAllLines(file)) {
+      for (String line : wholeLines(file)) {
         JsonNode n = JSON.readTree(line);
         steps.add(
             new TrainingListener.Step(

@@ -4,9 +4,8 @@ import java.io.IOException;
 import java.nio.channels.FileChannel;
 import java.nio.channels.FileLock;
 import java.nio.channels.OverlappingFileLockException;
-import java.nio.file.AccessDeniedException;
 import java.nio.file.DirectoryStream;
-import java.nio.file.FileAlreadyExistsException;
+import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
@@ -68,7 +67,7 @@ public final class RunFolder implements AutoCloseable {
       if (channel != null) {
         channel.close();
       }
-      if (e instanceof AccessDeniedException || e instanceof FileAlreadyExistsException) {
+      if (e instanceof FileSystemException) {
         throw new IOException(directory + " cannot be written in: " + e.getMessage(), e);
       }
       throw e;

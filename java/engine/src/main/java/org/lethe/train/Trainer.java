@@ -44,7 +44,8 @@ public final class Trainer {
    *
    * @param phase what metrics call it
    * @param weights trained in place; exact
-   * @throws IllegalArgumentException if no block, or no label, is left to train on
+   * @throws IllegalArgumentException if no block, or no label, is left to train on, or the weights
+   *     are not exact ones of the options' dtype
    */
   public Trainer(
       String phase,
@@ -52,6 +53,15 @@ public final class Trainer {
       List<TrainingBlock> blocks,
       TrainingOptions options,
       TrainingListener listener) {
+    if (!weights.isExact()) {
+      throw new IllegalArgumentException(
+          "weights without their low halves cannot be trained: load them exact");
+    }
+    if (weights.dtype() != options.dtype()) {
+      throw new IllegalArgumentException(
+          "the weights are %s, the options say %s: load them as that"
+              .formatted(weights.dtype(), options.dtype()));
+    }
     this.phase = phase;
     this.weights = weights;
     this.options = options;
@@ -63,11 +73,15 @@ public final class Trainer {
     chosen.addAll(order.subList(0, held));
     heldOut = blocks.stream().filter(chosen::contains).toList();
     training = blocks.stream().filter(b -> !chosen.contains(b)).toList();
-    if (training.stream().mapToInt(TrainingBlock::labelled).sum() == 0) {
+    if (labelled(training) == 0) {
       throw new IllegalArgumentException(
           "%d blocks, %d held out: no labelled position is left to train on"
               .formatted(blocks.size(), held));
     }
+  }
+
+  private static int labelled(List<TrainingBlock> blocks) {
+    return blocks.stream().mapToInt(TrainingBlock::labelled).sum();
   }
 
   /** A share of the blocks, at least one where it is not 0, never all. */
@@ -144,7 +158,7 @@ public final class Trainer {
   private TrainingListener.Step step(int done, int steps, Llama llama, TrainingState state) {
     long start = System.nanoTime();
     List<TrainingBlock> blocks = blocksOf(done);
-    int labelled = blocks.stream().mapToInt(TrainingBlock::labelled).sum();
+    int labelled = labelled(blocks);
     double loss = 0;
     for (int i = 0; i < blocks.size(); i += options.batch()) {
       Batch batch = Batch.of(blocks.subList(i, Math.min(blocks.size(), i + options.batch())));
@@ -205,7 +219,7 @@ public final class Trainer {
   }
 
   private boolean evaluates(int step, int steps) {
-    return !heldOut.isEmpty() && (step == steps || step % Math.ceilDiv(steps, EVALUATIONS) == 0);
+    return labelled(heldOut) > 0 && (step == steps || step % Math.ceilDiv(steps, EVALUATIONS) == 0);
   }
 
   private TrainingState.Position evaluate(
@@ -224,13 +238,11 @@ public final class Trainer {
 
   private double heldOutLoss(Llama llama) {
     double loss = 0;
-    int labelled = 0;
     for (TrainingBlock block : heldOut) {
       Batch batch = Batch.of(List.of(block));
       loss += llama.loss(batch.tokens, batch.targets, 1);
-      labelled += block.labelled();
     }
-    return loss / Math.max(1, labelled);
+    return loss / labelled(heldOut);
   }
 
   /**

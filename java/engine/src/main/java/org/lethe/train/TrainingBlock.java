@@ -1,5 +1,6 @@
 package org.lethe.train;
 
+import java.util.Arrays;
 import org.lethe.kernels.Kernels;
 
 /**
@@ -21,7 +22,7 @@ public record TrainingBlock(int[] inputs, int[] labels) {
   /** A block to be predicted itself: plain next-token loss. */
   public static TrainingBlock nextToken(int[] tokens) {
     int[] labels = tokens.clone();
-    labels[0] = Kernels.IGNORE;
+    Arrays.fill(labels, 0, Math.min(1, labels.length), Kernels.IGNORE);
     return new TrainingBlock(tokens, labels);
   }
 

@@ -21,7 +21,7 @@ import org.lethe.kernels.DType;
  * @param seed of the order, of the held-out choice, of stochastic rounding
  * @param checkpointEvery steps between checkpoints
  * @param dtype of activations and of the weights that products read; weights are exact fp32 in both
- * @param gradientType F32 or BF16
+ * @param gradientType F32, or BF16 where {@code dtype} is
  * @param momentType F32, or BF16 with stochastic rounding
  */
 public record TrainingOptions(
@@ -59,6 +59,11 @@ public record TrainingOptions(
     check(checkpointEvery >= 1, "checkpoint interval", checkpointEvery, "at least 1");
     check(dtype.isReal(), "dtype", dtype, "F32 or BF16");
     check(gradientType.isReal(), "gradient dtype", gradientType, "F32 or BF16");
+    check(
+        gradientType == DType.F32 || dtype == DType.BF16,
+        "gradient dtype",
+        gradientType,
+        "F32 where the dtype is");
     check(momentType.isReal(), "moment dtype", momentType, "F32 or BF16");
   }
 

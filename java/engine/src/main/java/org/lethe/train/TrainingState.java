@@ -6,6 +6,7 @@ import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
@@ -53,10 +54,6 @@ final class TrainingState implements AutoCloseable {
   private final Tensor sum;
 
   TrainingState(LlamaWeights weights, TrainingOptions options) {
-    if (!weights.isExact()) {
-      throw new IllegalArgumentException(
-          "weights without their low halves cannot be trained: load them exact");
-    }
     this.weights = weights;
     Device device = weights.device();
     kernels = device.kernels();
@@ -247,17 +244,28 @@ final class TrainingState implements AutoCloseable {
     try {
       state = new JsonMapper().readTree(Files.readAllBytes(checkpoint.resolve("state.json")));
     } catch (tools.jackson.core.JacksonException e) {
-      throw new IOException(checkpoint + " is damaged: " + e.getOriginalMessage(), e);
+      throw damaged(checkpoint, "state.json is not JSON", e);
+    } catch (NoSuchFileException e) {
+      throw damaged(checkpoint, "state.json is missing", e);
     }
     for (var entry : tensors.entrySet()) {
       Path file = checkpoint.resolve(entry.getKey());
-      long crc = read(file, entry.getValue());
+      long crc;
+      try {
+        crc = read(file, entry.getValue());
+      } catch (NoSuchFileException e) {
+        throw damaged(checkpoint, entry.getKey() + " is missing", e);
+      }
       if (crc != state.path("crc32c").path(entry.getKey()).longValue(-1)) {
-        throw new IOException(
-            file + " is damaged (its checksum differs): delete " + checkpoint + " and run again");
+        throw damaged(checkpoint, "the checksum of " + entry.getKey() + " differs", null);
       }
     }
     return state;
+  }
+
+  private static IOException damaged(Path checkpoint, String how, @Nullable Exception cause) {
+    return new IOException(
+        "%s is damaged (%s): delete it and run again".formatted(checkpoint, how), cause);
   }
 
   private static long read(Path file, Tensor tensor) throws IOException {

@@ -1,0 +1,238 @@
+package org.lethe.model;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.lethe.model.Refusals.refused;
+
+import java.io.IOException;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.SplittableRandom;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.ValueSource;
+import org.lethe.kernels.DType;
+import org.lethe.kernels.Device;
+import org.lethe.kernels.Tensor;
+
+/** Decoding with a cache is running without one, token by token. */
+class DecodingTest {
+  private static final int PROMPT = 7;
+  private static final int NEW = 24;
+
+  private Device device;
+
+  @BeforeEach
+  void open() {
+    device = Device.open("cpu", new Device.Options(1, null));
+  }
+
+  @AfterEach
+  void everythingIsFreed() {
+    assertEquals(0, device.allocatedBytes(), () -> device.allocations().toString());
+    device.close();
+  }
+
+  @ParameterizedTest
+  @EnumSource(
+      value = DType.class,
+      names = {"F32", "BF16"})
+  void logitsFromTheCacheAreThoseOfTheWhole(DType dtype) throws IOException {
+    double tolerance = dtype == DType.F32 ? 1e-5 : 0.02;
+    for (TinyLlama tiny : List.of(TinyLlama.tied(), TinyLlama.untied())) {
+      int[] tokens = tiny.tokens("tokens", PROMPT + NEW);
+      int vocabulary = tiny.config().vocabulary();
+      try (LlamaWeights weights = tiny.load(device, dtype);
+          Llama whole = new Llama(weights);
+          Llama cached = new Llama(weights);
+          KeyValueCache cache = new KeyValueCache(weights, tokens.length);
+          Tensor logits = device.allocate("logits", DType.F32, tokens.length, vocabulary)) {
+        whole.logits(tokens, logits);
+        float[] all = logits.toFloats();
+        for (int pass = 0; pass < 2; pass++) { // the second over what the first left there
+          for (int end = PROMPT; end <= tokens.length; end++) {
+            int from = end == PROMPT ? 0 : end - 1;
+            float[] row = cached.decode(Arrays.copyOfRange(tokens, from, end), cache).toFloats();
+            float[] expected = Arrays.copyOfRange(all, (end - 1) * vocabulary, end * vocabulary);
+            double distance = Golden.distance(row, expected);
+            assertTrue(distance < tolerance, "after " + end + " tokens: " + distance);
+            assertEquals(end, cache.length());
+          }
+          cache.clear();
+        }
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"tied", "untied"})
+  void greedyTokensAreThoseWithoutACache(String name) throws IOException {
+    assertSameTokens(TinyLlama.named(name), Sampling.GREEDY);
+  }
+
+  @ParameterizedTest
+  @ValueSource(longs = {1, 2, 3})
+  void drawnTokensAreThoseWithoutACache(long seed) throws IOException {
+    assertSameTokens(TinyLlama.untied(), new Sampling(0.8, 1, seed));
+    assertSameTokens(TinyLlama.untied(), new Sampling(1.3, 0.9, seed));
+  }
+
+  private void assertSameTokens(TinyLlama tiny, Sampling sampling) throws IOException {
+    int[] prompt = tiny.tokens("prompt", PROMPT);
+    try (LlamaWeights weights = tiny.load(device, DType.F32);
+        Llama llama = new Llama(weights)) {
+      int[] cached = new Generator(llama).generate(prompt, NEW, sampling, token -> true);
+      int[] whole = withoutCache(llama, prompt, NEW, sampling);
+      assertArrayEquals(whole, cached);
+      assertArrayEquals(
+          cached, new Generator(llama).generate(prompt, NEW, sampling, token -> true), "again");
+    }
+  }
+
+  private int[] withoutCache(Llama llama, int[] prompt, int count, Sampling sampling) {
+    var random = new SplittableRandom(sampling.seed());
+    int vocabulary = llama.config().vocabulary();
+    int[] tokens = prompt;
+    while (tokens.length < prompt.length + count) {
+      float[] last;
+      try (Tensor logits = device.allocate("logits", DType.F32, tokens.length, vocabulary)) {
+        llama.logits(tokens, logits);
+        last = logits.rows(tokens.length - 1L, 1).toFloats();
+      }
+      int next = sampling.greedy() ? argmax(last) : sampling.draw(last, random);
+      if (next == llama.config().eosToken()) {
+        break;
+      }
+      tokens = Arrays.copyOf(tokens, tokens.length + 1);
+      tokens[tokens.length - 1] = next;
+    }
+    return Arrays.copyOfRange(tokens, prompt.length, tokens.length);
+  }
+
+  private static int argmax(float[] values) {
+    int best = 0;
+    for (int i = 1; i < values.length; i++) {
+      best = values[i] > values[best] ? i : best;
+    }
+    return best;
+  }
+
+  @Test
+  void anotherSeedDrawsOtherTokens() throws IOException {
+    TinyLlama tiny = TinyLlama.untied();
+    int[] prompt = tiny.tokens("prompt", PROMPT);
+    try (LlamaWeights weights = tiny.load(device, DType.F32);
+        Llama llama = new Llama(weights)) {
+      var generator = new Generator(llama);
+      int[] one = generator.generate(prompt, NEW, new Sampling(1, 1, 1), token -> true);
+      int[] two = generator.generate(prompt, NEW, new Sampling(1, 1, 2), token -> true);
+      assertTrue(!Arrays.equals(one, two), "24 equal tokens of 131 from two seeds");
+    }
+  }
+
+  @Test
+  void stopsAtTheEndOfTextAtTheLimitAndWhenTold() throws IOException {
+    TinyLlama tiny = TinyLlama.untied();
+    int[] prompt = tiny.tokens("prompt", PROMPT);
+    int[] all;
+    try (LlamaWeights weights = tiny.load(device, DType.F32);
+        Llama llama = new Llama(weights)) {
+      var generator = new Generator(llama);
+      all = generator.generate(prompt, NEW, Sampling.GREEDY, token -> true);
+      assertEquals(NEW, all.length);
+      assertArrayEquals(new int[0], generator.generate(prompt, 0, Sampling.GREEDY, token -> true));
+      List<Integer> heard = new ArrayList<>();
+      int[] five =
+          generator.generate(
+              prompt,
+              NEW,
+              Sampling.GREEDY,
+              token -> {
+                heard.add(token);
+                return heard.size() < 5;
+              });
+      assertArrayEquals(Arrays.copyOf(all, 5), five);
+      assertArrayEquals(five, heard.stream().mapToInt(Integer::intValue).toArray());
+    }
+    int end = all[NEW / 2];
+    int first = 0;
+    while (all[first] != end) {
+      first++;
+    }
+    LlamaConfig c = tiny.config();
+    var ending =
+        new TinyLlama(
+            new LlamaConfig(
+                c.vocabulary(),
+                c.width(),
+                c.feedForward(),
+                c.layers(),
+                c.heads(),
+                c.kvHeads(),
+                c.headSize(),
+                c.positions(),
+                c.normEps(),
+                c.ropeTheta(),
+                c.ropeScaling(),
+                c.tiedHead(),
+                c.bosToken(),
+                end));
+    try (LlamaWeights weights = ending.load(device, DType.F32);
+        Llama llama = new Llama(weights)) {
+      assertArrayEquals(
+          Arrays.copyOf(all, first),
+          new Generator(llama).generate(prompt, NEW, Sampling.GREEDY, token -> true));
+    }
+  }
+
+  @Test
+  void refusesWhatDoesNotFit() throws IOException {
+    TinyLlama tiny = TinyLlama.tied();
+    int[] prompt = tiny.tokens("prompt", PROMPT);
+    try (LlamaWeights weights = tiny.load(device, DType.F32);
+        Llama llama = new Llama(weights);
+        KeyValueCache cache = new KeyValueCache(weights, PROMPT + 1)) {
+      var generator = new Generator(llama);
+      refused("no token", () -> generator.generate(new int[0], 1, Sampling.GREEDY, t -> true));
+      refused("-1", () -> generator.generate(prompt, -1, Sampling.GREEDY, t -> true));
+      refused(
+          "7 tokens of prompt and 58 more exceed the model's context of 64",
+          () -> generator.generate(prompt, 58, Sampling.GREEDY, t -> true));
+      refused("context", () -> generator.generate(prompt, 1 << 30, Sampling.GREEDY, t -> true));
+      int[] out = prompt.clone();
+      out[2] = 257;
+      refused("token 257 at 2", () -> generator.generate(out, 1, Sampling.GREEDY, t -> true));
+
+      llama.decode(prompt, cache);
+      refused("takes one at a time, not 2", () -> llama.decode(new int[] {1, 2}, cache));
+      llama.decode(new int[] {1}, cache);
+      refused("1 tokens after 8 do not fit a cache of 8", () -> llama.decode(new int[] {1}, cache));
+    }
+  }
+
+  @Test
+  void logitsThatAreNoNumbersAreAnError() throws IOException {
+    TinyLlama tiny = TinyLlama.untied();
+    try (LlamaWeights weights = tiny.load(device, DType.F32);
+        Llama llama = new Llama(weights)) {
+      weights.parameters().norm().set(filled(tiny.config().width(), Float.NaN));
+      Refusals.said(
+          "NaN",
+          assertThrows(
+              ArithmeticException.class,
+              () -> new Generator(llama).generate(new int[] {1}, 3, Sampling.GREEDY, t -> true)));
+    }
+  }
+
+  private static float[] filled(int n, float value) {
+    float[] values = new float[n];
+    Arrays.fill(values, value);
+    return values;
+  }
+}
