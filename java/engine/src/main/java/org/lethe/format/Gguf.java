@@ -105,6 +105,7 @@ public final class Gguf {
    * @throws ModelFormatException where it is missing or malformed
    */
   public static Gguf open(Path file) {
+    ModelFormatException.refuseUnlessFile(file);
     try (FileChannel channel = FileChannel.open(file);
         Arena arena = Arena.ofConfined()) {
       long size = channel.size();

@@ -142,6 +142,7 @@ final class HuggingFaceCheckpoint {
 
   /** Maps a file and takes down what it holds. */
   private void map(Path file) {
+    ModelFormatException.refuseUnlessFile(file);
     try (FileChannel channel = FileChannel.open(file)) {
       Map<String, Safetensors.Entry> entries = Safetensors.entries(file, channel);
       MemorySegment mapped = channel.map(MapMode.READ_ONLY, 0, channel.size(), arena);

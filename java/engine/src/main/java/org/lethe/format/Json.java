@@ -39,6 +39,7 @@ final class Json {
 
   /** The object that {@code file} holds. */
   static ObjectNode read(Path file) {
+    ModelFormatException.refuseUnlessFile(file);
     try (InputStream in = Files.newInputStream(file)) {
       byte[] bytes = in.readNBytes(LARGEST + 1);
       if (bytes.length > LARGEST) {

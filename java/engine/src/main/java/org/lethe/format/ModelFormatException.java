@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.nio.file.AccessDeniedException;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.FileSystemException;
+import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import org.jspecify.annotations.Nullable;
@@ -44,6 +45,13 @@ public final class ModelFormatException extends RuntimeException {
           default -> e.getMessage() == null ? e.toString() : e.getMessage();
         },
         e);
+  }
+
+  /** Refuses folders, pipes and devices, which may be opened but never end or cannot be mapped. */
+  static void refuseUnlessFile(Path file) {
+    if (Files.exists(file) && !Files.isRegularFile(file)) {
+      throw new ModelFormatException(file, "is no regular file");
+    }
   }
 
   /** The file or folder at fault. */

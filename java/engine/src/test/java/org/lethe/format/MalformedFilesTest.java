@@ -18,6 +18,8 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
+import java.util.Random;
 import java.util.function.Consumer;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
@@ -100,6 +102,44 @@ final class MalformedFilesTest {
     assertFalse(message.contains("\n"), message);
     assertTrue(allocated < BYTES, "allocated " + allocated + " bytes");
     assertTrue(seconds < SECONDS, "took " + seconds + " s");
+  }
+
+  /** Whatever a byte becomes, a model opens and reads, or is refused as a ModelFormatException. */
+  @Test
+  void noChangedByteDoesMoreHarmThanARefusal() throws IOException {
+    Path directory = new Directory().write(folder);
+    Path gguf = new GgufFile().write(folder);
+    Random random = new Random(11);
+    Map<Path, Path> files =
+        Map.of(
+            directory.resolve("config.json"),
+            directory,
+            directory.resolve("model.safetensors"),
+            directory,
+            gguf,
+            gguf);
+    for (Map.Entry<Path, Path> e : files.entrySet()) {
+      byte[] whole = Files.readAllBytes(e.getKey());
+      try (RandomAccessFile file = new RandomAccessFile(e.getKey().toFile(), "rw")) {
+        for (int i = 0; i < Math.min(1120, whole.length); i++) { // headers end here
+          for (int b : new int[] {0, 255, '9', random.nextInt(256)}) {
+            file.seek(i);
+            file.write(b);
+            openAndRead(e.getValue());
+          }
+          file.seek(i);
+          file.write(whole[i]);
+        }
+      }
+    }
+  }
+
+  private static void openAndRead(Path model) {
+    try (Checkpoint checkpoint = Checkpoint.open(model)) {
+      checkpoint.tensors().forEach(name -> RoundTripTest.read(checkpoint, name));
+    } catch (ModelFormatException e) {
+      assertTrue(String.valueOf(e.getMessage()).startsWith(model.toString()), e.toString());
+    }
   }
 
   // ---- config.json
@@ -272,6 +312,16 @@ final class MalformedFilesTest {
             },
             "",
             "holds neither model.safetensors nor model.safetensors.index.json"),
+        new Case(
+            "safetensors: a folder",
+            folder -> {
+              Path model = new Directory().write(folder);
+              Files.delete(model.resolve("model.safetensors"));
+              Files.createDirectory(model.resolve("model.safetensors"));
+              return model;
+            },
+            "model.safetensors",
+            "is no regular file"),
         safetensors("empty", d -> d.cut = 0, "is truncated: it has 0 bytes"),
         safetensors(
             "cut in the header",

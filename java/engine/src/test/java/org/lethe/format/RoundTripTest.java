@@ -26,6 +26,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.MethodSource;
+import org.lethe.model.LlamaConfig.RopeScaling;
 
 /** What ModelWriter writes, Checkpoint reads. */
 final class RoundTripTest {
@@ -102,6 +103,37 @@ final class RoundTripTest {
       assertNull(checkpoint.raw("model.layers.1.self_attn.k_proj.weight"));
       assertNotNull(checkpoint.raw("model.layers.1.self_attn.v_proj.weight"));
     }
+  }
+
+  /** As llama.cpp's conversion writes them: the factors are there, what they come from is not. */
+  @Test
+  void llama3sScalingIsKnownByItsFactors() throws IOException {
+    TinyLlama llama = TinyLlama.of(true, TinyLlama.LLAMA_3_1);
+    Path file = folder.resolve("model.gguf");
+    ModelWriter.writeGguf(file, llama.config, StoredType.F32, Map.of(), llama);
+    forgetScaling(file);
+    try (Checkpoint checkpoint = Checkpoint.open(file)) {
+      assertEquals(TinyLlama.LLAMA_3_1, checkpoint.config().ropeScaling());
+    }
+    TinyLlama other = TinyLlama.of(true, new RopeScaling(4, 1.5, 3, 64));
+    Path unknown = folder.resolve("other.gguf");
+    ModelWriter.writeGguf(unknown, other.config, StoredType.F32, Map.of(), other);
+    try (Checkpoint checkpoint = Checkpoint.open(unknown)) {
+      assertEquals(other.config, checkpoint.config());
+    }
+    forgetScaling(unknown);
+    String message =
+        assertThrows(ModelFormatException.class, () -> Checkpoint.open(unknown)).getMessage();
+    assertTrue(
+        String.valueOf(message).contains("'rope_freqs.weight' is not Llama 3's scaling"), message);
+  }
+
+  private static void forgetScaling(Path file) throws IOException {
+    String bytes = Files.readString(file, StandardCharsets.ISO_8859_1);
+    Files.writeString(
+        file,
+        bytes.replace("lethe.rope_scaling", "other.rope_scaling"),
+        StandardCharsets.ISO_8859_1);
   }
 
   @Test
