@@ -22,9 +22,9 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr float kLog2E = 1.44269504088896341f;
 constexpr double kLn2 = 0.693147180559945309;
 
-constexpr int64_t kTile = 64;  // keys and queries of a tile of the backward
-constexpr int64_t kMostKeys = 128;
-constexpr int64_t kRowsOfTask = 192;
+constexpr int64_t kTile = 128;        // keys that are packed at a time, and the backward's queries
+constexpr int64_t kRowsOfTask = 192;  // of the forward, about: a packed tile pays for itself
+constexpr int64_t kKeysAnElement = 64;  // multiplied in the time in which simpler kernels pass over one element
 
 // 2^x for x up to 127, 0 from -150 down, NaN for NaN; relative error 8e-8, or 3e-6 where the result is to be rounded to bf16.
 template <class A>
@@ -83,10 +83,10 @@ class Cut {
 };
 
 // body(task, its thread's scratch, the scratch of all) for each task of [0, n), begun in that order as threads come free.
-// Returns the scratch of all.
+// work: about the elements that all of them touch. Returns the scratch of all.
 template <class Body>
-char *tasks(lethe_device *device, int64_t n, int64_t scratch_bytes, int64_t shared_bytes, Body body) {
-  const int threads = static_cast<int>(min(n, device->threads));
+char *tasks(lethe_device *device, int64_t n, int64_t work, int64_t scratch_bytes, int64_t shared_bytes, Body body) {
+  const int threads = static_cast<int>(clamp(work / kElementsPerThread, 1, min(n, device->threads)));
   char *const shared = static_cast<char *>(device->scratch(shared_bytes + threads * scratch_bytes));
   char *const scratch = shared + shared_bytes;
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
@@ -128,20 +128,18 @@ class Rows {
 
   Rows(const Head<T> &head, int64_t most_blocks, float scale, Cut &cut)
       : head_(head),
-        keys_(head.D <= 64 ? kMostKeys : kMostKeys / 2),
         scale_(scale * kLog2E),
         blocks_(cut.take<RowBlock>(most_blocks)),
         q_(cut.take<Word>(most_blocks * kRows * head.ld)),
         out_(cut.take<float>(most_blocks * kRows * head.wide)),
         top_(cut.take<float>(most_blocks * W)),
         total_(cut.take<float>(most_blocks * kRows * W)),
-        key_rows_(cut.take<Word>(keys_ * head.ld)),
-        keys_t_(cut.take<Word>(keys_ * head.ld)),
-        values_(cut.take<Word>(keys_ / A::kPerWord * head.panels)),
-        scores_(cut.take<float>(kRows * keys_)),
-        p_(cut.take<Word>(kRows * keys_ / A::kPerWord)) {}
+        key_rows_(cut.take<Word>(kTile * head.ld)),
+        keys_t_(cut.take<Word>(kTile * head.ld)),
+        values_(cut.take<Word>(kWords * head.panels)),
+        scores_(cut.take<float>(kRows * kTile)),
+        p_(cut.take<Word>(kRows * kWords)) {}
 
-  int64_t keys_of_a_tile() const { return keys_; }
 
   // n <= kRows rows of q; row r sees the keys up to position + r * stride.
   void add(const T *q, int64_t ld_q, int64_t n, int64_t position, int64_t stride) {
@@ -153,11 +151,11 @@ class Rows {
     store(top_ + b * W, all(-kInfinity));
   }
 
-  // All rows meet the n keys from position `first`; n is at most keys_of_a_tile().
+  // All rows meet the n keys from position `first`; n is at most kTile.
   void meet(const T *k, const T *v, int64_t ld, int64_t first, int64_t n) {
     pack_rows(key_rows_, head_.ld, round_up(n, W), k, ld, n, head_.D);
     pack_transposed(keys_t_, head_.ld, key_rows_, head_.ld, n);
-    pack_contracted(values_, keys_ / A::kPerWord, v, ld, n, head_.D);
+    pack_contracted(values_, kWords, v, ld, n, head_.D);
     const bool hides = blocks_[0].position < first + n - 1;
     const bool finite = !hides || all_finite(v, ld, n, head_.D);
     for (int64_t b = 0; b < count_; ++b) meet(b, first, n, finite);
@@ -169,6 +167,7 @@ class Rows {
   }
 
  private:
+  static constexpr int64_t kWords = kTile / A::kPerWord;
   struct RowBlock {
     int64_t rows, position, stride;
   };
@@ -178,13 +177,13 @@ class Rows {
     const auto seen = [&](int64_t r) { return clamp(block.position + r * block.stride + 1 - first, 0, n); };
     const int64_t visible = seen(block.rows - 1);
     if (visible == 0) return;
-    product<A>({scores_, keys_, true, nullptr}, {q_ + b * kRows * head_.ld, head_.ld, 1}, {keys_t_, head_.ld}, block.rows, visible,
+    product<A>({scores_, kTile, true, nullptr}, {q_ + b * kRows * head_.ld, head_.ld, 1}, {keys_t_, head_.ld}, block.rows, visible,
                [&](int64_t, int64_t) { return Stretch{0, head_.words}; });
     float factors[W];
     soften(b, visible, seen, factors);
     const Into out{out_ + b * kRows * head_.wide, head_.wide, false, factors};
-    const Left p{p_, keys_ / A::kPerWord, 1};
-    const Right v{values_, keys_ / A::kPerWord};
+    const Left p{p_, kWords, 1};
+    const Right v{values_, kWords};
     if (finite || seen(0) == visible) {
       const int64_t words = divide_up(visible, A::kPerWord);
       product<A>(out, p, v, block.rows, head_.D, [&](int64_t, int64_t) { return Stretch{0, words}; });
@@ -202,7 +201,7 @@ class Rows {
     const Floats top_before = load(top_ + b * W);
     store(tops, top_before);
     for (int64_t r = 0; r < rows; ++r) {
-      const float *s = scores_ + r * keys_;
+      const float *s = scores_ + r * kTile;
       const int64_t valid = seen(r);
       Floats top = lowest;
       int64_t i = 0;
@@ -218,7 +217,7 @@ class Rows {
     store(tops, base);
     store(factors, power_of_two<A>(top_before - base));
     for (int64_t r = 0; r < rows; ++r) {
-      const float *s = scores_ + r * keys_;
+      const float *s = scores_ + r * kTile;
       const int64_t valid = seen(r);
       const Floats minus_top = all(-tops[r]);
       const auto p = [&](int64_t i) {
@@ -227,7 +226,7 @@ class Rows {
       };
       float *total = total_ + (b * kRows + r) * W;
       Floats sums = load(total) * all(factors[r]);
-      Word *words = p_ + r * (keys_ / A::kPerWord);
+      Word *words = p_ + r * kWords;
       if constexpr (A::kPerWord == 1) {
         for (int64_t i = 0; i < width; i += W) {
           const Floats x = p(i);
@@ -248,7 +247,6 @@ class Rows {
   }
 
   const Head<T> head_;
-  const int64_t keys_;
   const float scale_;
   int64_t count_ = 0;
   RowBlock *const blocks_;  // in the order of their positions within a head
@@ -272,7 +270,7 @@ void attend(lethe_device *device, T *out, int64_t ld_out, float *lse, const T *q
   const int64_t stretches = divide_up(length, each), most_blocks = group * each / kRows;
   Cut counted(nullptr);
   Rows<T>(head, most_blocks, scale, counted);
-  tasks(device, B * Hkv * stretches, counted.bytes(), 0, [&](int64_t task, void *scratch, void *) {
+  tasks(device, B * Hkv * stretches, B * Hq * D * length * divide_up(length, kKeysAnElement), counted.bytes(), 0, [&](int64_t task, void *scratch, void *) {
     // The longest first.
     const int64_t stretch = stretches - 1 - task / (B * Hkv), b = task % (B * Hkv) / Hkv, h = task % Hkv;
     const int64_t begin = stretch * each, end = min(length, begin + each);
@@ -283,10 +281,9 @@ void attend(lethe_device *device, T *out, int64_t ld_out, float *lse, const T *q
         rows.add(q + (b * length + t) * ld_q + head_q * D, ld_q, min(kRows, end - t), t, 1);
       }
     }
-    const int64_t tile = rows.keys_of_a_tile();
-    for (int64_t key = 0; key < end; key += tile) {
+    for (int64_t key = 0; key < end; key += kTile) {
       const int64_t at = (b * length + key) * ld_kv + h * D;
-      rows.meet(k + at, v + at, ld_kv, key, min(tile, end - key));
+      rows.meet(k + at, v + at, ld_kv, key, min(kTile, end - key));
     }
     int64_t row_block = 0;
     for (int64_t head_q = h * group; head_q < (h + 1) * group; ++head_q) {
@@ -310,7 +307,7 @@ void decode(lethe_device *device, T *out, const T *q, const T *k_cache, const T 
   const Head<T> head(D);
   const int64_t group = Hq / Hkv, blocks = divide_up(group, kRows);
   const int64_t wanted = clamp(divide_up(kTasks, B * Hkv), 1, divide_up(length, kKeysOfTask));
-  const int64_t each = round_up(divide_up(length, wanted), kMostKeys), stretches = divide_up(length, each);
+  const int64_t each = round_up(divide_up(length, wanted), kTile), stretches = divide_up(length, each);
   // A partial softmax (B, Hq, stretches): top, total and, from W on, values.
   const int64_t width = W + head.wide, shared = round_up(B * Hq * stretches * width * static_cast<int64_t>(sizeof(float)), 64);
   Cut counted(nullptr);
@@ -321,10 +318,9 @@ void decode(lethe_device *device, T *out, const T *q, const T *k_cache, const T 
     Rows<T> rows(head, blocks, scale, cut);
     const int64_t first = kv * group;  // of the heads (B, Hq)
     for (int64_t g = 0; g < group; g += kRows) rows.add(q + (first + g) * D, D, min(kRows, group - g), length - 1, 0);
-    const int64_t tile = rows.keys_of_a_tile();
-    for (int64_t key = begin; key < end; key += tile) {
+    for (int64_t key = begin; key < end; key += kTile) {
       const int64_t at = (kv * capacity + key) * D;
-      rows.meet(k_cache + at, v_cache + at, D, key, min(tile, end - key));
+      rows.meet(k_cache + at, v_cache + at, D, key, min(kTile, end - key));
     }
     for (int64_t g = 0; g < group; ++g) {
       const Softmax result = rows.result(g / kRows, g % kRows);
@@ -334,7 +330,7 @@ void decode(lethe_device *device, T *out, const T *q, const T *k_cache, const T 
       std::memcpy(partial + W, result.values, static_cast<size_t>(head.wide) * sizeof(float));
     }
   };
-  float *const partials = reinterpret_cast<float *>(tasks(device, B * Hkv * stretches, counted.bytes(), shared, task));
+  float *const partials = reinterpret_cast<float *>(tasks(device, B * Hkv * stretches, 2 * B * Hkv * length * D, counted.bytes(), shared, task));
   for (int64_t row = 0; row < B * Hq; ++row) {
     float *const first = partials + row * stretches * width;
     Softmax whole{first[0], first[1], first + W};
@@ -348,7 +344,7 @@ void decode(lethe_device *device, T *out, const T *q, const T *k_cache, const T 
 // How the backward is cut: keys in stretches, so that few heads also keep many threads busy. Depends on shapes alone.
 struct Cutting {
   Cutting(int64_t B, int64_t length, int64_t Hkv)
-      : tiles(divide_up(length, kTile)), stretches(clamp(divide_up(kTasks, B * Hkv), 1, divide_up(tiles, 2))) {}
+      : tiles(divide_up(length, kTile)), stretches(clamp(divide_up(kTasks, B * Hkv), 1, tiles)) {}
   int64_t begin(int64_t stretch) const { return stretch * tiles / stretches * kTile; }  // the first key of a stretch
 
   static constexpr int64_t kTasks = 12;
@@ -541,7 +537,8 @@ struct Gradients {
     Cut counted(nullptr);
     KeyTile<T>(head, scale, counted);
     // The first keys first: most queries see them.
-    tasks(device, cutting.stretches * B * Hkv, counted.bytes(), 0, [&](int64_t task, void *scratch, void *) {
+    const int64_t work = B * Hq * D * length * divide_up(length, kKeysAnElement);
+    tasks(device, cutting.stretches * B * Hkv, work, counted.bytes(), 0, [&](int64_t task, void *scratch, void *) {
       Cut cut(scratch);
       KeyTile<T> tile(head, scale, cut);
       stretch(task / (B * Hkv), task / Hkv % B, task % Hkv, cutting, workspace, tile);
@@ -583,12 +580,14 @@ struct Gradients {
 
   void sum_of_stretches(int64_t row, const Cutting &cutting, const Workspace &workspace) const {
     const int64_t b = row / length, t = row % length, wide = round_up(D, W);
+    int64_t seen = 1;
+    while (seen < cutting.stretches && cutting.begin(seen) <= t) ++seen;
     for (int64_t h = 0; h < Hq; ++h) {
       const float *sums = workspace.d_q + ((b * Hq + h) * cutting.stretches * length + t) * wide;
       T *to = d_q + row * ld_dq + h * D;
       vectors(0, D, [&](int64_t i, auto part) {
         Floats total = load(sums + i);
-        for (int64_t s = 1; s < cutting.stretches && cutting.begin(s) <= t; ++s) total += load(sums + s * length * wide + i);
+        for (int64_t s = 1; s < seen; ++s) total += load(sums + s * length * wide + i);
         store(to + i, total * all(scale), part);
       });
     }

@@ -5,6 +5,11 @@
 #include <cstdio>
 
 namespace lethe {
+namespace {
+
+constexpr int64_t kAddressable = int64_t{1} << 56;  // bytes that a process can have on x86-64, at the very most
+
+}  // namespace
 
 Check::Check(const char *operation, const lethe_device *device, const lethe_stream *stream, std::initializer_list<Size> sizes) {
   const int capacity = static_cast<int>(sizeof what_);
@@ -49,7 +54,7 @@ Check &Check::matrix(const char *name, const void *tensor, int64_t element_bytes
   } else if (ld < width) {
     refuse("the rows of %s start %" PRId64 " elements apart, they are %" PRId64 " wide", name, ld, width);
   } else if (__builtin_mul_overflow(rows - 1, ld, &elements) || __builtin_add_overflow(elements, width, &elements) ||
-             __builtin_mul_overflow(elements, element_bytes, &bytes)) {
+             __builtin_mul_overflow(elements, element_bytes, &bytes) || bytes > kAddressable) {
     refuse("the size of %s overflows", name);
   } else if (tensor == nullptr) {
     refuse("%s is NULL", name);

@@ -102,13 +102,17 @@ Options parse_options(const char *text) {
   return options;
 }
 
-std::unique_ptr<lethe_device> make_device(const Options &options) {
+const Tier &tier_for(const Options &options) {
   const Tier &tier = options.tier != nullptr ? *options.tier : highest_tier();
   if (!runs_here(tier)) raise(LETHE_UNSUPPORTED, "open: tier=%s needs %s, which this machine lacks", tier.name, tier.needs);
+  return tier;
+}
+
+std::unique_ptr<lethe_device> make_device(const Options &options) {
   const int cores = omp_get_num_procs();
   const int threads = options.threads > 0 ? options.threads : cores < kMostThreads ? cores : kMostThreads;
   const char *why = options.tier != nullptr ? "asked for" : "the highest this machine has";
-  return std::make_unique<lethe_device>(tier, why, threads);
+  return std::make_unique<lethe_device>(tier_for(options), why, threads);
 }
 
 // From the CPU itself; what JSON would have to escape is left out.
@@ -181,9 +185,9 @@ const char *lethe_message(void) { return lethe::latest_message(); }
 lethe_status lethe_open(const char *options, lethe_device **device) {
   if (device == nullptr) return fail(LETHE_INVALID_ARGUMENT, "open: device is NULL");
   return without_exceptions("open", [&] {
-    auto opened = lethe::make_device(lethe::parse_options(options));
-    lethe::MatrixProducts::cap(opened->tier);
-    *device = opened.release();
+    const lethe::Options parsed = lethe::parse_options(options);
+    lethe::MatrixProducts::cap(lethe::tier_for(parsed));
+    *device = lethe::make_device(parsed).release();
     return LETHE_OK;
   });
 }

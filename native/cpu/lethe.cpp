@@ -153,8 +153,8 @@ lethe_status lethe_attention_backward_workspace(lethe_device *device, int64_t *b
                                                 int64_t Hkv, int64_t D) {
   Check check("attention_backward_workspace", device, nullptr, {{"B", B}, {"T", T}, {"Hq", Hq}, {"Hkv", Hkv}, {"D", D}});
   return heads(check, dtype, Hq, Hkv, D)
-      .that(Check::product({B, T, Hq, D, 16}) > 0, "B T Hq D overflows")
-      .that(bytes != nullptr, "bytes is NULL")
+      .that(Check::product({B, T, Hq, D, 1024}) > 0, "B T Hq D overflows")
+      .vector("bytes", bytes, sizeof *bytes, 1)
       .then([&] { return device->kernels->attention_backward_workspace(device, bytes, dtype, B, T, Hq, Hkv, D); });
 }
 

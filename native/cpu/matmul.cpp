@@ -3,6 +3,7 @@
 
 #include <omp.h>
 
+#include <array>
 #include <cstring>
 #include <dnnl.hpp>
 #include <mutex>
@@ -48,16 +49,19 @@ bool widens(const lethe_device &device, int32_t dtype) {
 
 int64_t aligned(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 
-// target (rows, width) fp32, without gaps, = source (rows, width) bf16
-void widen(lethe_device &device, float *target, const void *source, int64_t rows, int64_t width, int64_t ld) {
-  const auto *from = static_cast<const uint16_t *>(source);
-  if (ld == width) {
-    device.kernels->convert(&device, target, LETHE_F32, from, LETHE_BF16, rows * width, nullptr);
+int64_t bytes(int32_t dtype, int64_t elements) { return elements * bytes_of(dtype); }
+
+// target (rows, width) = source (rows, width), from one dtype to the other, each with its row stride
+void convert(lethe_device &device, void *target, int32_t target_dtype, int64_t ld_target, const void *source, int32_t source_dtype,
+             int64_t ld_source, int64_t rows, int64_t width) {
+  if (ld_target == width && ld_source == width) {
+    device.kernels->convert(&device, target, target_dtype, source, source_dtype, rows * width, nullptr);
     return;
   }
 #pragma omp parallel for num_threads(device.threads) schedule(static)
   for (int64_t r = 0; r < rows; r++) {
-    device.kernels->convert(&device, target + r * width, LETHE_F32, from + r * ld, LETHE_BF16, width, nullptr);
+    device.kernels->convert(&device, static_cast<char *>(target) + bytes(target_dtype, r * ld_target), target_dtype,
+                            static_cast<const char *>(source) + bytes(source_dtype, r * ld_source), source_dtype, width, nullptr);
   }
 }
 
@@ -80,6 +84,8 @@ class MatrixProducts::Primitives {
   struct Primitive {
     dnnl::matmul run;
     memory::desc a, b, c, scratchpad;
+
+    int64_t scratch_bytes() const { return static_cast<int64_t>(scratchpad.get_size()) + 1; }  // never none
   };
 
   const Primitive &of(const Product &product) {
@@ -89,7 +95,14 @@ class MatrixProducts::Primitives {
     return known_.emplace(product, make(product)).first->second;
   }
 
-  dnnl::stream &stream() { return stream_; }
+  void run(const Primitive &primitive, void *c, const void *a, const void *b, void *scratch) {
+    const auto view = [](const memory::desc &desc, const void *data) { return memory(desc, engine(), const_cast<void *>(data)); };
+    primitive.run.execute(stream_, {{DNNL_ARG_SRC, view(primitive.a, a)},
+                                    {DNNL_ARG_WEIGHTS, view(primitive.b, b)},
+                                    {DNNL_ARG_DST, view(primitive.c, c)},
+                                    {DNNL_ARG_SCRATCHPAD, view(primitive.scratchpad, scratch)}});
+    stream_.wait();
+  }
 
  private:
   static Primitive make(const Product &p) {
@@ -155,50 +168,32 @@ const char *MatrixProducts::isa(const Tier &tier) {
 
 void MatrixProducts::multiply(lethe_device &device, const Product &product, void *c, const void *a, const void *b) {
   const OpenMpThreads threads(device.threads);
-  Product p = product;
-  int64_t a_bytes = 0, b_bytes = 0, c_bytes = 0;
-  const int64_t a_rows = p.layout == LETHE_TN ? p.K : p.M, a_width = p.layout == LETHE_TN ? p.M : p.K;
-  const int64_t b_rows = p.layout == LETHE_NT ? p.N : p.K, b_width = p.layout == LETHE_NT ? p.K : p.N;
-  const bool widened = widens(device, p.dtype), rounded = widened && p.c_dtype == LETHE_BF16;
-  if (widened) {
-    a_bytes = aligned(a_rows * a_width * 4);
-    b_bytes = aligned(b_rows * b_width * 4);
-    p.dtype = LETHE_F32;
-    p.ld_a = a_width;
-    p.ld_b = b_width;
-    if (rounded) {
-      c_bytes = aligned(p.M * p.N * 4);
-      p.c_dtype = LETHE_F32;
-      p.ld_c = p.N;
-    }
+  if (widens(device, product.dtype)) {
+    multiply_widened(device, product, c, a, b);
+  } else {
+    const Primitives::Primitive &primitive = primitives_->of(product);
+    primitives_->run(primitive, c, a, b, device.scratch(primitive.scratch_bytes()));
   }
-  const Primitives::Primitive &primitive = primitives_->of(p);
-  char *scratch = static_cast<char *>(
-      device.scratch(a_bytes + b_bytes + c_bytes + static_cast<int64_t>(primitive.scratchpad.get_size()) + 64));
-  void *target = c;
-  if (widened) {
-    float *wide_a = reinterpret_cast<float *>(scratch), *wide_b = reinterpret_cast<float *>(scratch + a_bytes);
-    widen(device, wide_a, a, a_rows, a_width, product.ld_a);
-    widen(device, wide_b, b, b_rows, b_width, product.ld_b);
-    a = wide_a;
-    b = wide_b;
-    if (rounded) {
-      target = scratch + a_bytes + b_bytes;
-      if (p.accumulate == 1) widen(device, static_cast<float *>(target), c, p.M, p.N, product.ld_c);
-    }
-  }
-  const auto view = [](const memory::desc &desc, const void *data) { return memory(desc, engine(), const_cast<void *>(data)); };
-  primitive.run.execute(primitives_->stream(), {{DNNL_ARG_SRC, view(primitive.a, a)},
-                                                {DNNL_ARG_WEIGHTS, view(primitive.b, b)},
-                                                {DNNL_ARG_DST, view(primitive.c, target)},
-                                                {DNNL_ARG_SCRATCHPAD, view(primitive.scratchpad, scratch + a_bytes + b_bytes + c_bytes)}});
-  primitives_->stream().wait();
-  if (rounded) {
-    for (int64_t r = 0; r < p.M; r++) {
-      device.kernels->convert(&device, static_cast<uint16_t *>(c) + r * product.ld_c, LETHE_BF16,
-                              static_cast<const float *>(target) + r * p.N, LETHE_F32, p.N, nullptr);
-    }
-  }
+}
+
+// A and B in fp32 and without gaps, C as well where it is bf16, one after the other in the device's scratch memory.
+void MatrixProducts::multiply_widened(lethe_device &device, const Product &narrow, void *c, const void *a, const void *b) {
+  const auto [M, N, K] = std::array{narrow.M, narrow.N, narrow.K};
+  const int64_t a_rows = narrow.layout == LETHE_TN ? K : M, a_width = narrow.layout == LETHE_TN ? M : K;
+  const int64_t b_rows = narrow.layout == LETHE_NT ? N : K, b_width = narrow.layout == LETHE_NT ? K : N;
+  const bool rounds = narrow.c_dtype == LETHE_BF16;
+  const Product wide{M, N, K, a_width, b_width, rounds ? N : narrow.ld_c, LETHE_F32, LETHE_F32, narrow.layout, narrow.accumulate};
+  const Primitives::Primitive &primitive = primitives_->of(wide);
+
+  const int64_t a_bytes = aligned(a_rows * a_width * 4), b_bytes = aligned(b_rows * b_width * 4);
+  const int64_t c_bytes = rounds ? aligned(M * N * 4) : 0;
+  char *wide_a = static_cast<char *>(device.scratch(a_bytes + b_bytes + c_bytes + primitive.scratch_bytes()));
+  char *wide_b = wide_a + a_bytes, *wide_c = wide_b + b_bytes, *rest = wide_c + c_bytes;
+  convert(device, wide_a, LETHE_F32, a_width, a, LETHE_BF16, narrow.ld_a, a_rows, a_width);
+  convert(device, wide_b, LETHE_F32, b_width, b, LETHE_BF16, narrow.ld_b, b_rows, b_width);
+  if (rounds && narrow.accumulate == 1) convert(device, wide_c, LETHE_F32, N, c, LETHE_BF16, narrow.ld_c, M, N);
+  primitives_->run(primitive, rounds ? wide_c : c, wide_a, wide_b, rest);
+  if (rounds) convert(device, c, LETHE_BF16, narrow.ld_c, wide_c, LETHE_F32, N, M, N);
 }
 
 }  // namespace lethe

@@ -31,6 +31,9 @@ class MatrixProducts {
 
  private:
   class Primitives;
+
+  void multiply_widened(lethe_device &device, const Product &narrow, void *c, const void *a, const void *b);
+
   const std::unique_ptr<Primitives> primitives_;
 };
 

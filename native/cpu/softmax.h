@@ -26,19 +26,24 @@ inline float largest(const T *row, int64_t V) {
   return max(max(max(a, b), max(c, d)));
 }
 
-// A NaN in the row makes sum NaN. Sums are kept a lane of two vectors each, then added in the order of a tree.
+// The sum of e^(x - shift) over n >= 0 elements, in an order that depends on n alone. NaN where one is NaN.
+template <class T>
+inline float sum_of_exponentials(const T *x, int64_t n, float shift) {
+  const Floats by = all(shift);
+  Floats a = zero(), b = zero();
+  int64_t i = 0;
+  for (; i + 2 * W <= n; i += 2 * W) {
+    a = a + exp(load(x + i) - by);
+    b = b + exp(load(x + i + W) - by);
+  }
+  vectors(i, n, [&](int64_t j, auto part) { a = a + only(part, exp(load(x + j, part) - by), zero()); });
+  return sum(a + b);
+}
+
 template <class T>
 inline Softmax softmax(const T *row, int64_t V) {
   const float top = largest(row, V);
-  const Floats shift = all(top);
-  Floats a = zero(), b = zero();
-  int64_t i = 0;
-  for (; i + 2 * W <= V; i += 2 * W) {
-    a = a + exp(load(row + i) - shift);
-    b = b + exp(load(row + i + W) - shift);
-  }
-  vectors(i, V, [&](int64_t j, auto part) { a = a + only(part, exp(load(row + j, part) - shift), zero()); });
-  return {top, sum(a + b)};
+  return {top, sum_of_exponentials(row, V, top)};
 }
 
 }  // namespace

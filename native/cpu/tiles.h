@@ -5,7 +5,6 @@
 // a word of the contraction: word (k, c) is at b[(c / kPanel * height + k) * kPanel + c % kPanel].
 #pragma once
 
-#include <array>
 #include <utility>
 
 #include "tier.h"
@@ -44,17 +43,19 @@ struct Singles {
   static constexpr bool kExact = true;
 
   static Floats multiply_add(Floats sum, Ints a, Ints b) { return fma(floats_of(a), floats_of(b), sum); }
-  static float element(Word w, int64_t) { return floats_of_word(w); }
-
-  template <class T, class Part>
-  static Ints words(const T *x, Part part) { return bits_of(load(x, part)); }
-
- private:
-  static float floats_of_word(Word w) {
+  static float element(Word w, int64_t) {
     float x;
     std::memcpy(&x, &w, sizeof x);
     return x;
   }
+
+  // body(word, element, part) for each vector of words of a row of D elements.
+  template <class Body>
+  static void vectors_of_words(int64_t D, Body body) {
+    vectors(0, D, [&](int64_t i, auto part) { body(i, i, part); });
+  }
+  template <class T, class Part>
+  static Ints words(const T *x, Part part) { return bits_of(load(x, part)); }
 };
 
 #ifdef __AVX512BF16__
@@ -68,6 +69,24 @@ struct Pairs {
     return _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(a), reinterpret_cast<__m512bh>(b));
   }
   static float element(Word w, int64_t half) { return widen(Bf16{static_cast<uint16_t>(half == 0 ? w : w >> 16)}); }
+
+  template <class Body>
+  static void vectors_of_words(int64_t D, Body body) {
+    int64_t i = 0;
+    for (; i + 2 * W <= D; i += 2 * W) body(i / 2, i, Full{});
+    if (i < D) body(i / 2, i, Tail{static_cast<int>(D - i)});
+  }
+  static Ints words(const Bf16 *x, Full) { return _mm512_loadu_si512(x); }
+  static Ints words(const Bf16 *x, Tail t) { return _mm512_maskz_loadu_epi16((1u << t.lanes) - 1u, x); }
+
+  // Word i pairs element i, or W + i, of low with that of high.
+  static Ints zip_low(Ints low, Ints high) { return _mm512_permutex2var_epi16(low, zip_order(), high); }
+  static Ints zip_high(Ints low, Ints high) {
+    return _mm512_permutex2var_epi16(low, _mm512_add_epi16(zip_order(), _mm512_set1_epi16(W)), high);
+  }
+
+ private:
+  static Ints zip_order() { return _mm512_add_epi32(_mm512_mullo_epi32(iota(), all(0x00010001)), all(0x00200000)); }
 };
 
 // 32 bf16 in order: those of low, then those of high
@@ -96,22 +115,18 @@ using Arithmetic = typename ArithmeticOf<T>::Type;
 
 // ---- packing --------------------------------------------------------------------------------------------------------------
 
-// out (n, ld_out) = the words of the rows of x (n, D), contracted along D; zeros up to ld_out and in rows n to `height`.
+// out (n, ld_out) = the words of the rows of x (n, D), contracted along D; zeros up to ld_out, a multiple of W, and in rows n to
+// `height`.
 template <class T>
 void pack_rows(Word *out, int64_t ld_out, int64_t height, const T *x, int64_t ld_x, int64_t n, int64_t D) {
-  using A = Arithmetic<T>;
   for (int64_t r = 0; r < n; ++r) {
     Word *to = out + r * ld_out;
     const T *from = x + r * ld_x;
-    if constexpr (A::kPerWord == 1) {
-      vectors(0, D, [&](int64_t i, auto part) { store_words(to + i, A::words(from + i, part)); });
-      for (int64_t i = round_up(D, W); i < ld_out; ++i) to[i] = 0;
-    } else {
-      std::memcpy(to, from, static_cast<size_t>(D) * sizeof(T));
-      std::memset(reinterpret_cast<char *>(to) + D * 2, 0, static_cast<size_t>(ld_out * 4 - D * 2));
-    }
+    Arithmetic<T>::vectors_of_words(D, [&](int64_t word, int64_t i, auto part) {
+      store_words(to + word, Arithmetic<T>::words(from + i, part));
+    });
   }
-  std::memset(out + n * ld_out, 0, static_cast<size_t>((height - n) * ld_out) * sizeof(Word));
+  for (Word *zeros = out + n * ld_out; zeros < out + height * ld_out; zeros += W) store_words(zeros, all(0));
 }
 
 // out = panels of x (n, D) contracted along n, the last word filled up with zeros; columns up to a multiple of W are zeros.
@@ -121,18 +136,18 @@ void pack_contracted(Word *out, int64_t height, const T *x, int64_t ld_x, int64_
   for (int64_t r = 0; r < n; r += A::kPerWord) {
     const T *from = x + r * ld_x;
     Word *row = out + r / A::kPerWord * kPanel;
-    vectors(0, D, [&](int64_t i, auto part) {
+    A::vectors_of_words(D, [&](int64_t, int64_t i, auto part) {
       Word *to = row + i / kPanel * height * kPanel + i % kPanel;
       if constexpr (A::kPerWord == 1) {
         store_words(to, A::words(from + i, part));
       } else {
-        const Ints next = r + 1 < n ? load_u16(from + ld_x + i, part) : all(0);
-        store_words(to, bit_or(load_u16(from + i, part), shift_left<16>(next)));
+        const Ints low = A::words(from + i, part), high = r + 1 < n ? A::words(from + ld_x + i, part) : all(0);
+        store_words(to, A::zip_low(low, high));
+        if (i + W < D) store_words(to + W, A::zip_high(low, high));
       }
     });
   }
 }
-
 
 #ifdef __AVX512F__
 
@@ -205,29 +220,34 @@ inline void pack_transposed(Word *out, int64_t height, const Word *x, int64_t ld
 
 template <class T>
 bool all_finite(const T *x, int64_t ld_x, int64_t n, int64_t D) {
-  Floats nan = zero();
+  Ints differences = all(0);  // x - x is 0, or NaN where x is not finite
   for (int64_t r = 0; r < n; ++r) {
-    vectors(0, D, [&](int64_t i, auto part) { nan = fma(load(x + r * ld_x + i, part), zero(), nan); });
+    vectors(0, D, [&](int64_t i, auto part) {
+      const Floats value = load(x + r * ld_x + i, part);
+      differences = bit_or(differences, bits_of(value - value));
+    });
   }
-  return !any(is_nan(nan));
+  return !any(is_nan(floats_of(differences)));
 }
 
 // ---- the product ----------------------------------------------------------------------------------------------------------
 
-// Where element (row, word) of A lies, and how C starts: 0, C, or C times a factor a row.
+// A: word k of row r is at words[r * row + k * step].
 struct Left {
   const Word *words;
   int64_t row, step;
 };
+// B: panels.
 struct Right {
   const Word *words;
   int64_t height;
 };
+// C: starts at 0 where fresh, else at what it is, times a row's factor where there are factors.
 struct Into {
   float *sums;
   int64_t ld;
   bool fresh;
-  const float *factors;  // NULL: 1
+  const float *factors;  // (rows) or NULL
 };
 
 template <class A, int R, int V>
@@ -268,12 +288,12 @@ void block(const Into &c, const Left &a, const Word *b, int64_t k) {
 template <class A>
 using Block = void (*)(const Into &, const Left &, const Word *, int64_t);
 
-template <class A, size_t... i>
-constexpr std::array<Block<A>, kRows * kVectors> blocks_of(std::index_sequence<i...>) {
-  return {&block<A, static_cast<int>(i) / kVectors + 1, static_cast<int>(i) % kVectors + 1>...};
-}
-template <class A>
-constexpr std::array<Block<A>, kRows * kVectors> kBlocks = blocks_of<A>(std::make_index_sequence<kRows * kVectors>{});
+template <class A, class Indices = std::make_integer_sequence<int, kRows * kVectors>>
+struct Blocks;
+template <class A, int... i>
+struct Blocks<A, std::integer_sequence<int, i...>> {
+  static constexpr Block<A> of[] = {&block<A, i / kVectors + 1, i % kVectors + 1>...};
+};
 
 // The words [begin, end) of the contraction that matter to a stretch of rows.
 struct Stretch {
@@ -291,7 +311,7 @@ void product(const Into &c, const Left &a, const Right &b, int64_t rows, int64_t
       const Stretch k = stretch_of(r, r + n);
       const Into to{c.sums + r * c.ld + p, c.ld, c.fresh, c.factors == nullptr ? nullptr : c.factors + r};
       const Left from{a.words + r * a.row + k.begin * a.step, a.row, a.step};
-      kBlocks<A>[static_cast<size_t>((n - 1) * kVectors + vectors - 1)](to, from, panel + k.begin * kPanel, k.end - k.begin);
+      Blocks<A>::of[(n - 1) * kVectors + vectors - 1](to, from, panel + k.begin * kPanel, k.end - k.begin);
     }
   }
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Fetches llama.cpp's vocabularies with their reference tokenizations (PyPI's llama-cpp-python, its
-# source archive, 77 MB, of which 17 MB are kept) and prints the folder that holds them:
+# source archive, 77 MB, of which 20 MB are kept) and prints the folder that holds them:
 #
 #   ./mvnw test -Dlethe.test.vocab="$(java/engine/src/test/fetch-vocabularies.sh)"
 #

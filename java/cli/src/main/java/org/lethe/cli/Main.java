@@ -23,11 +23,13 @@ import picocli.CommandLine.Spec;
       ReinforceCommand.class,
       LabelCommand.class,
       FinetuneCommand.class,
+      AnchorsCommand.class,
       EvalCommand.class,
       ScoreCommand.class,
       GenerateCommand.class,
       ExportCommand.class,
-      DoctorCommand.class
+      DoctorCommand.class,
+      AssetsCommand.class
     },
     footerHeading = "%nExit codes:%n",
     footer = {

@@ -25,7 +25,7 @@ final class Progress implements TrainingListener, Labelling.Listener, AutoClosea
   private int tenths;
 
   Progress() {
-    this(System.err, System.console() != null && System.console().isTerminal());
+    this(System.err, Boolean.getBoolean("lethe.terminal"));
   }
 
   Progress(PrintStream err, boolean terminal) {

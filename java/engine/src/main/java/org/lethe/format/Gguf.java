@@ -17,6 +17,7 @@ import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.Collectors;
 
 /**
  * The header of a GGUF file (versions 2 and 3, little-endian): what it says about the model and its
@@ -34,6 +35,7 @@ public final class Gguf {
   private static final long MOST_TENSORS = 100_000;
   private static final long MOST_KEYS = 100_000;
   private static final long LONGEST_NAME = 65_535;
+  private static final long MOST_ELEMENTS = 1 << 22;
   private static final int LARGEST_ALIGNMENT = 1 << 20;
   static final int DEFAULT_ALIGNMENT = 32;
 
@@ -283,7 +285,9 @@ public final class Gguf {
                   code >= 0 && code < GGML_TYPES.size()
                       ? GGML_TYPES.get(code)
                       : "unknown type " + Integer.toUnsignedString(code),
-                  Arrays.toString(StoredType.values())));
+                  Arrays.stream(StoredType.values())
+                      .map(Enum::name)
+                      .collect(Collectors.joining(", "))));
     }
 
     private Object value(String key) {
@@ -332,7 +336,7 @@ public final class Gguf {
       }
       need(12, "the array '" + key + "'");
       int kind = header.getInt();
-      int n = (int) count(LONGEST_HEADER, "elements of '" + key + "'", size(key, kind));
+      int n = (int) count(MOST_ELEMENTS, "elements of '" + key + "'", size(key, kind));
       return switch (kind) {
         case 0, 1 -> {
           byte[] bytes = new byte[n];
@@ -426,7 +430,7 @@ public final class Gguf {
         throw problem(
             size > header.capacity()
                 ? "has a header of more than " + LONGEST_HEADER + " bytes"
-                : "is truncated: it ends before %s does".formatted(what));
+                : "is truncated: it ends inside " + what);
       }
     }
 

@@ -89,8 +89,7 @@ final class GgufCheckpoint {
     }
     int width = integer("llama.embedding_length");
     int heads = integer("llama.attention.head_count");
-    int headSize =
-        integer("llama.attention.key_length", heads > 0 ? Math.ceilDiv(width, heads) : 0);
+    int headSize = integer("llama.attention.key_length", heads > 0 ? width / heads : 0);
     same("llama.attention.value_length", headSize);
     same("llama.rope.dimension_count", headSize);
     Gguf.Entry embedding = entries.get("token_embd.weight");
@@ -100,7 +99,8 @@ final class GgufCheckpoint {
     double theta = real("llama.rope.freq_base", 10_000);
     try {
       return new LlamaConfig(
-          integer("llama.vocab_size", Math.toIntExact(embedding.shape().getFirst())),
+          integer(
+              "llama.vocab_size", (int) Math.min(embedding.shape().getFirst(), Integer.MAX_VALUE)),
           width,
           integer("llama.feed_forward_length"),
           integer("llama.block_count"),
@@ -114,7 +114,7 @@ final class GgufCheckpoint {
           !entries.containsKey("output.weight"),
           integer("tokenizer.ggml.bos_token_id", 1),
           integer("tokenizer.ggml.eos_token_id", 2));
-    } catch (IllegalArgumentException | ArithmeticException e) {
+    } catch (IllegalArgumentException e) {
       throw new ModelFormatException(file, String.valueOf(e.getMessage()), e);
     }
   }

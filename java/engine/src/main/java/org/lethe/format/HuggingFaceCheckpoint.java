@@ -132,7 +132,7 @@ final class HuggingFaceCheckpoint {
     if (name.isEmpty()
         || name.equals(".")
         || name.equals("..")
-        || name.chars().anyMatch(c -> c == '/' || c == '\\' || c < ' ')) {
+        || name.chars().anyMatch(c -> c == '/' || c == '\\' || c < ' ' || c > '~')) {
       throw new ModelFormatException(
           index,
           "tensor '%s' lies in %s, which is no file of this folder".formatted(tensor, value));

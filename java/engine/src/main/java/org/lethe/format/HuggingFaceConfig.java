@@ -4,6 +4,7 @@ import java.nio.file.Path;
 import org.jspecify.annotations.Nullable;
 import org.lethe.model.LlamaConfig;
 import org.lethe.model.LlamaConfig.RopeScaling;
+import tools.jackson.core.JacksonException;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.node.ArrayNode;
 import tools.jackson.databind.node.ObjectNode;
@@ -25,37 +26,35 @@ final class HuggingFaceConfig {
   }
 
   static LlamaConfig read(Path file) {
-    return new HuggingFaceConfig(file, Json.read(file)).config();
+    ObjectNode json = Json.read(file);
+    try {
+      return new HuggingFaceConfig(file, json).config();
+    } catch (IllegalArgumentException | JacksonException e) { // a number that cannot be
+      throw new ModelFormatException(file, String.valueOf(e.getMessage()), e);
+    }
   }
 
   private LlamaConfig config() {
     refuseOtherModels();
     int width = integer(json, "hidden_size");
     int heads = integer(json, "num_attention_heads");
-    JsonNode rope = json.path("rope_scaling");
-    if (!rope.isObject()) {
-      rope = json.path("rope_parameters");
-    }
+    JsonNode rope = rope();
     double theta = real(rope, "rope_theta", real(json, "rope_theta", 10_000));
-    try {
-      return new LlamaConfig(
-          integer(json, "vocab_size"),
-          width,
-          integer(json, "intermediate_size"),
-          integer(json, "num_hidden_layers"),
-          heads,
-          integer(json, "num_key_value_heads", heads),
-          integer(json, "head_dim", heads > 0 ? width / heads : 0),
-          integer(json, "max_position_embeddings", 2048),
-          real(json, "rms_norm_eps", 1e-6),
-          theta,
-          ropeScaling(rope),
-          flag("tie_word_embeddings"),
-          integer(json, "bos_token_id", 1),
-          eosToken());
-    } catch (IllegalArgumentException e) {
-      throw new ModelFormatException(file, String.valueOf(e.getMessage()), e);
-    }
+    return new LlamaConfig(
+        integer(json, "vocab_size"),
+        width,
+        integer(json, "intermediate_size"),
+        integer(json, "num_hidden_layers"),
+        heads,
+        integer(json, "num_key_value_heads", heads),
+        integer(json, "head_dim", heads > 0 ? width / heads : 0),
+        integer(json, "max_position_embeddings", 2048),
+        real(json, "rms_norm_eps", 1e-6),
+        theta,
+        ropeScaling(rope),
+        flag("tie_word_embeddings"),
+        integer(json, "bos_token_id", 1),
+        eosToken());
   }
 
   private void refuseOtherModels() {
@@ -82,6 +81,19 @@ final class HuggingFaceConfig {
     if (present(json, "quantization_config")) {
       throw problem("has a quantization_config; plain F32, F16 and BF16 weights are read");
     }
+  }
+
+  /** Where the rotary embedding is described: the older spelling first, as transformers has it. */
+  private JsonNode rope() {
+    for (String key : new String[] {"rope_scaling", "rope_parameters"}) {
+      if (present(json, key) && !json.path(key).isObject()) {
+        throw problem("%s is %s, must be an object".formatted(key, json.path(key)));
+      }
+      if (!json.path(key).isEmpty()) {
+        return json.path(key);
+      }
+    }
+    return json.path("rope_scaling");
   }
 
   private @Nullable RopeScaling ropeScaling(JsonNode rope) {
@@ -112,7 +124,7 @@ final class HuggingFaceConfig {
   private boolean flag(String key) {
     JsonNode node = json.path(key);
     if (present(json, key) && !node.isBoolean()) {
-      throw problem("%s is %s, must be true or false".formatted(key, shortened(node)));
+      throw problem("%s is %s, must be true or false".formatted(key, node));
     }
     return node.asBoolean(false);
   }
@@ -134,7 +146,7 @@ final class HuggingFaceConfig {
 
   private int whole(JsonNode node, String key) {
     if (!node.isIntegralNumber() || !node.canConvertToInt()) {
-      throw problem("%s is %s, must be a whole number".formatted(key, shortened(node)));
+      throw problem("%s is %s, must be a whole number".formatted(key, node));
     }
     return node.intValue();
   }
@@ -144,14 +156,9 @@ final class HuggingFaceConfig {
       return otherwise;
     }
     if (!in.path(key).isNumber()) {
-      throw problem("%s is %s, must be a number".formatted(key, shortened(in.path(key))));
+      throw problem("%s is %s, must be a number".formatted(key, in.path(key)));
     }
     return in.path(key).doubleValue();
-  }
-
-  private static String shortened(JsonNode node) {
-    String text = node.toString();
-    return text.length() <= 60 ? text : text.substring(0, 60) + "...";
   }
 
   private ModelFormatException problem(String what) {

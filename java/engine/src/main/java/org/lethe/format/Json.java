@@ -11,6 +11,7 @@ import org.jspecify.annotations.Nullable;
 import tools.jackson.core.JacksonException;
 import tools.jackson.core.StreamReadConstraints;
 import tools.jackson.core.StreamReadFeature;
+import tools.jackson.core.TokenStreamLocation;
 import tools.jackson.core.json.JsonFactory;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
@@ -65,9 +66,11 @@ final class Json {
     }
     @Nullable String said = e.getOriginalMessage();
     String line = said == null ? "" : said.lines().findFirst().orElse("");
-    int column = e.getLocation() == null ? 0 : e.getLocation().getColumnNr();
-    int row = e.getLocation() == null ? 0 : e.getLocation().getLineNr();
-    return new ModelFormatException(
-        file, "is not valid JSON at line %d, column %d: %s".formatted(row, column, line), e);
+    @Nullable TokenStreamLocation at = e.getLocation();
+    String where =
+        at == null || at.getLineNr() < 1
+            ? ""
+            : " at line %d, column %d".formatted(at.getLineNr(), at.getColumnNr());
+    return new ModelFormatException(file, "is not valid JSON" + where + ": " + line, e);
   }
 }

@@ -13,6 +13,8 @@ import org.jspecify.annotations.Nullable;
  * by the file system. The message is one line that begins with the file.
  */
 public final class ModelFormatException extends RuntimeException {
+  private static final int LONGEST = 400;
+
   private final transient Path file;
 
   ModelFormatException(Path file, String problem) {
@@ -20,8 +22,14 @@ public final class ModelFormatException extends RuntimeException {
   }
 
   ModelFormatException(Path file, String problem, @Nullable Throwable cause) {
-    super(file + ": " + problem, cause);
+    super(file + ": " + oneLine(problem), cause);
     this.file = file;
+  }
+
+  /** What a broken file says of itself may be long, or hold line breaks. */
+  private static String oneLine(String problem) {
+    String start = problem.substring(0, Math.min(LONGEST, problem.length()));
+    return start.replaceAll("\\p{Cntrl}", "?") + (start.length() < problem.length() ? "..." : "");
   }
 
   /** What the file system said about {@code file}, in words. */
@@ -33,7 +41,7 @@ public final class ModelFormatException extends RuntimeException {
           case AccessDeniedException _ -> "permission denied";
           case FileAlreadyExistsException _ -> "exists already";
           case FileSystemException f when f.getReason() != null -> f.getReason();
-          default -> String.valueOf(e.getMessage());
+          default -> e.getMessage() == null ? e.toString() : e.getMessage();
         },
         e);
   }

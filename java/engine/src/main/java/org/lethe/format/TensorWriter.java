@@ -68,7 +68,7 @@ final class TensorWriter implements AutoCloseable {
       if (!(Math.abs(values[i]) <= largest)) {
         throw new ModelFormatException(
             target,
-            "tensor '%s' cannot be written as %s: it has the element %s (near element %d of %s)"
+            "tensor '%s' cannot be written as %s: it has the element %s (element %d of %s)"
                 .formatted(
                     tensor.name(), type, values[i], first + i, LlamaTensor.text(tensor.shape())));
       }

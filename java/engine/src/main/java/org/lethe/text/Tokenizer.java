@@ -1,5 +1,6 @@
 package org.lethe.text;
 
+import ai.djl.engine.EngineException;
 import ai.djl.huggingface.tokenizers.HuggingFaceTokenizer;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
@@ -98,6 +99,12 @@ public final class Tokenizer implements AutoCloseable {
               "padding", "false",
               "addSpecialTokens", "false",
               "modelMaxLength", String.valueOf(Integer.MAX_VALUE)));
+    } catch (EngineException e) {
+      throw new TextException(
+          tokenizer.name(),
+          "DJL's native library does not load; it is unpacked into ~/.djl.ai, or where the"
+              + " environment variable DJL_CACHE_DIR says",
+          e);
     } catch (IOException | RuntimeException e) {
       throw new TextException(tokenizer.name(), "refused by the tokenizer: " + e.getMessage(), e);
     }

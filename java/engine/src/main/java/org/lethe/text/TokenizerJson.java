@@ -288,9 +288,22 @@ final class TokenizerJson {
       throw problem(
           "%s '%s' is not read, only %s and Sequence"
               .formatted(what, shown(type), String.join(", ", known.stream().sorted().toList())));
-    } else if (what.equals("decoder") && type.equals("Strip") && step.path("stop").asInt(0) != 0) {
-      // The native decoder counts below zero here and takes the process down.
-      throw problem("decoder: Strip with stop " + step.path("stop") + " is not read, only 0");
+    } else {
+      checkStep(what + " '" + type + "'", type, step);
+    }
+  }
+
+  /** What the native side takes without a word and then stumbles over, ending the process. */
+  private void checkStep(String what, String type, JsonNode step) {
+    if (type.equals("Prepend") && step.path("prepend").asString("").isEmpty()) {
+      throw problem(what + " without text to put in front");
+    }
+    if (type.equals("Replace") && step.path("pattern").path("String").asString("").isEmpty()) {
+      throw problem(what + " without a text to look for (pattern.String)");
+    }
+    if (type.equals("Strip") && step.path("stop").asInt(0) != 0) {
+      throw problem(
+          what + " with stop " + shown(step.path("stop").toString()) + ", only 0 is read");
     }
   }
 

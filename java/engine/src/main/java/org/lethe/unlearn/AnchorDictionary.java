@@ -1,6 +1,8 @@
 package org.lethe.unlearn;
 
+import java.io.ByteArrayInputStream;
 import java.io.IOException;
+import java.io.InputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -9,6 +11,7 @@ import java.util.List;
 import java.util.Set;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import tools.jackson.core.JacksonException;
 import tools.jackson.core.JsonParser;
@@ -128,7 +131,9 @@ public final class AnchorDictionary {
    *     column and the expression
    */
   public static AnchorDictionary read(Path file) throws IOException {
-    return parse(file.toString(), Files.readAllBytes(file));
+    try (InputStream json = Files.newInputStream(file)) {
+      return read(file.toString(), json);
+    }
   }
 
   /**
@@ -137,6 +142,10 @@ public final class AnchorDictionary {
    * @param name what errors call it
    */
   public static AnchorDictionary parse(String name, byte[] json) {
+    return read(name, new ByteArrayInputStream(json));
+  }
+
+  private static AnchorDictionary read(String name, InputStream json) {
     JsonFactory factory =
         JsonFactory.builder().enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION).build();
     try (JsonParser parser = factory.createParser(ObjectReadContext.empty(), json)) {
@@ -153,7 +162,7 @@ public final class AnchorDictionary {
 
   /** The expressions, pruned or not, that give the text away. */
   public List<String> unique() {
-    return java.util.stream.Stream.concat(anchors.stream(), pruned.stream().map(Pruned::anchor))
+    return Stream.concat(anchors.stream(), pruned.stream().map(Pruned::anchor))
         .filter(Anchor::unique)
         .map(Anchor::expression)
         .toList();
@@ -215,9 +224,10 @@ public final class AnchorDictionary {
             case "to" -> values = values(key);
             case "unique" -> unique = unique(key);
             case "kind" -> kind = string(key, "'kind'");
+            case "count", "context" -> parser.skipChildren(); // a draft's, for its editor
             default ->
                 throw fail(
-                    "'%s' has an unknown field '%s'; there is: to, kind, unique"
+                    "'%s' has an unknown field '%s'; there is: to, kind, unique, count, context"
                         .formatted(key, field));
           }
         }

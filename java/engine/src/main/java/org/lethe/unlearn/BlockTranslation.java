@@ -18,7 +18,6 @@ import java.util.List;
  *     forbade it: {@code forbidden[k]} is in force at every translated position j &gt; p
  * @param matches what was translated, from left to right
  */
-@SuppressWarnings("ArrayRecordComponent") // data for the device, never compared as records
 public record BlockTranslation(
     int[] tokens, int[] mapping, int[] forbidden, int[] forbiddenAfter, List<Match> matches) {
   /** The mapping of a position whose prediction is not trained. */

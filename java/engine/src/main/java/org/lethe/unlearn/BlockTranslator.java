@@ -25,7 +25,6 @@ public final class BlockTranslator {
   private record Value(String text, TokenVariants variants) {}
 
   /** The tokens of an entry's key that stand at some position, and those to replace them. */
-  @SuppressWarnings("ArrayRecordComponent") // never compared
   private record Hit(Entry entry, Value value, int[] key, int[] replacement) {}
 
   /**
@@ -104,19 +103,27 @@ public final class BlockTranslator {
         List.copyOf(matches));
   }
 
-  /** The first entry in dictionary order of which a variant stands whole at position {@code i}. */
+  /**
+   * The first entry in dictionary order of which a variant stands whole at position {@code i}.
+   * Where both variants are the same tokens, it is the line-start one.
+   */
   private @Nullable Hit hitAt(int[] block, int i, long index) {
     for (Entry entry : entries) {
-      boolean lineStart = standsAt(block, i, entry.key.atLineStart());
-      boolean afterSpace = !lineStart && standsAt(block, i, entry.key.afterSpace());
-      if (lineStart || afterSpace) {
-        Value value = entry.values.get(draw(seed, index, entry.expression, entry.values.size()));
-        return lineStart
-            ? new Hit(entry, value, entry.key.atLineStart(), value.variants.atLineStart())
-            : new Hit(entry, value, entry.key.afterSpace(), value.variants.afterSpace());
+      TokenVariants key = entry.key;
+      if (!key.equal() && standsAt(block, i, key.afterSpace())) {
+        Value value = value(entry, index);
+        return new Hit(entry, value, key.afterSpace(), value.variants.afterSpace());
+      }
+      if (standsAt(block, i, key.atLineStart())) {
+        Value value = value(entry, index);
+        return new Hit(entry, value, key.atLineStart(), value.variants.atLineStart());
       }
     }
     return null;
+  }
+
+  private Value value(Entry entry, long index) {
+    return entry.values.get(draw(seed, index, entry.expression, entry.values.size()));
   }
 
   private static boolean standsAt(int[] block, int i, int[] key) {

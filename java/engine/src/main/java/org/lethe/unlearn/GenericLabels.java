@@ -70,7 +70,8 @@ public final class GenericLabels {
       for (int i = 1; i < length; i++) {
         if (labels[a][i] == -1) {
           throw new ArithmeticException(
-              "the logits of position %d hold a NaN: a model is broken".formatted(i - 1));
+              "the logits of position %d hold a NaN: 'lethe score' on each of the two models tells which is broken"
+                  .formatted(i - 1));
         }
       }
     }

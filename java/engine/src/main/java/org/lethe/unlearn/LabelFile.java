@@ -19,6 +19,7 @@ import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 import org.lethe.kernels.Kernels;
+import org.lethe.train.TrainingBlock;
 import tools.jackson.core.JacksonException;
 import tools.jackson.core.JsonParser;
 import tools.jackson.core.JsonToken;
@@ -46,15 +47,6 @@ public final class LabelFile {
   private LabelFile() {}
 
   /**
-   * A block to train on.
-   *
-   * @param inputIds (T) the original tokens
-   * @param labels (T) targets, -100 for none
-   */
-  @SuppressWarnings("ArrayRecordComponent") // data for the device, never compared as records
-  public record LabelledBlock(int[] inputIds, int[] labels) {}
-
-  /**
    * Writes a label file, which appears whole at {@link #commit} or not at all: lines go to a file
    * aside, {@code NAME.part}, that is forced to disk and renamed.
    */
@@ -63,6 +55,7 @@ public final class LabelFile {
     private final Path aside;
     private final FileChannel channel;
     private final OutputStream out;
+    private boolean committed;
 
     private Writer(Path file) throws IOException {
       this.file = file.toAbsolutePath();
@@ -104,6 +97,7 @@ public final class LabelFile {
       channel.force(true);
       channel.close();
       Files.move(aside, file, StandardCopyOption.ATOMIC_MOVE);
+      committed = true;
       Path folder = file.getParent();
       if (folder != null) {
         try (FileChannel entry = FileChannel.open(folder, StandardOpenOption.READ)) {
@@ -115,8 +109,8 @@ public final class LabelFile {
     /** Takes away what was not committed. */
     @Override
     public void close() throws IOException {
-      if (channel.isOpen()) {
-        channel.close();
+      channel.close();
+      if (!committed) {
         Files.deleteIfExists(aside);
       }
     }
@@ -149,7 +143,7 @@ public final class LabelFile {
      *
      * @throws IllegalArgumentException if the line does not hold one; the message has its number
      */
-    public @Nullable LabelledBlock next() {
+    public @Nullable TrainingBlock next() {
       int previous = line;
       try {
         JsonToken token = parser.nextToken();
@@ -160,18 +154,20 @@ public final class LabelFile {
         if (token != JsonToken.START_OBJECT || line == previous) {
           throw fail("there must be one object a line, {\"input_ids\": [...], ...}");
         }
-        LabelledBlock block = block();
+        TrainingBlock block = block();
         if (parser.currentTokenLocation().getLineNr() != line) {
           throw fail("the object does not end on its line");
         }
         return block;
       } catch (JacksonException e) {
-        line = Math.max(line, previous + 1);
+        if (line == previous && e.getLocation() != null) {
+          line = e.getLocation().getLineNr(); // it is no object at all
+        }
         throw fail(e.getOriginalMessage());
       }
     }
 
-    private LabelledBlock block() {
+    private TrainingBlock block() {
       Map<String, int[]> arrays = new HashMap<>();
       List<String> found = new ArrayList<>();
       while (parser.nextToken() == JsonToken.PROPERTY_NAME) {
@@ -193,7 +189,7 @@ public final class LabelFile {
       }
       checkRange(INPUT_IDS, inputIds, false);
       checkRange(key, labels, !key.equals(INPUT_IDS));
-      return new LabelledBlock(inputIds, labels);
+      return new TrainingBlock(inputIds, labels);
     }
 
     private int[] ints(String name) {
@@ -262,10 +258,10 @@ public final class LabelFile {
    *
    * @throws IllegalArgumentException if a line is malformed, or there is none
    */
-  public static List<LabelledBlock> read(Path file, String key, int vocabulary) throws IOException {
-    List<LabelledBlock> blocks = new ArrayList<>();
+  public static List<TrainingBlock> read(Path file, String key, int vocabulary) throws IOException {
+    List<TrainingBlock> blocks = new ArrayList<>();
     try (Reader reader = open(file, key, vocabulary)) {
-      LabelledBlock block;
+      TrainingBlock block;
       while ((block = reader.next()) != null) {
         blocks.add(block);
       }

@@ -8,7 +8,6 @@ import java.util.Arrays;
  * @param afterSpace the tokens of {@code "a X"} without those of {@code "a"}
  * @param atLineStart the tokens of {@code "a\nX"} without those of {@code "a\n"}
  */
-@SuppressWarnings("ArrayRecordComponent") // token arrays, never compared as records
 public record TokenVariants(int[] afterSpace, int[] atLineStart) {
 
   /** Text to tokens, as the model's tokenizer does it. */

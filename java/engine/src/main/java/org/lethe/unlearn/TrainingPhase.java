@@ -96,10 +96,7 @@ public final class TrainingPhase {
         options,
         listener,
         stop,
-        language ->
-            LabelFile.read(labels, key, language.weights().config().vocabulary()).stream()
-                .map(b -> new TrainingBlock(b.inputIds(), b.labels()))
-                .toList());
+        language -> LabelFile.read(labels, key, language.weights().config().vocabulary()));
   }
 
   private static Map<String, Object> record(String phase, Path model, TrainingOptions options)

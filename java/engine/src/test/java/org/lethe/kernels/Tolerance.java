@@ -4,8 +4,9 @@ import java.util.Locale;
 
 /**
  * The table of what an operation may be wrong by: ||found - reference|| / ||reference|| at most. A
- * bf16 result carries its own rounding (half a unit is 2⁻⁹, about 1.1e-3 in the norm), and where
- * products are taken in bf16 that of an intermediate as well. Zero asks for the exact number.
+ * bf16 result carries its own rounding (2⁻⁸ = 3.9e-3 for the worst single element, 1.7e-3 over
+ * many), and where products are taken in bf16 that of an intermediate as well. Zero asks for the
+ * exact number.
  */
 enum Tolerance {
   FILL(0, 0, 0),
@@ -15,18 +16,18 @@ enum Tolerance {
   GATHER_ROWS(0, 0, 0),
   SCATTER_ROWS(0, 0, 0),
   EMBEDDING(0, 0, 0),
-  EMBEDDING_BACKWARD(1e-6, 2.5e-3, 1e-6),
-  RMSNORM(1e-6, 2.5e-3, 1e-6),
-  RMSNORM_BACKWARD(2e-6, 2.5e-3, 2e-6),
-  ROPE(1e-6, 2.5e-3, 1e-6),
+  EMBEDDING_BACKWARD(1e-6, 4e-3, 1e-6),
+  RMSNORM(1e-6, 4e-3, 1e-6),
+  RMSNORM_BACKWARD(2e-6, 4e-3, 2e-6),
+  ROPE(1e-6, 4e-3, 1e-6),
   ATTENTION(2e-6, 5e-3, 1e-3),
   ATTENTION_BACKWARD(5e-6, 1e-2, 1e-3),
   CACHE_WRITE(0, 0, 0),
   ATTENTION_DECODE(2e-6, 5e-3, 1e-3),
-  SWIGLU(1e-6, 2.5e-3, 1e-6),
-  SWIGLU_BACKWARD(2e-6, 2.5e-3, 2e-6),
-  MATMUL(2e-6, 2.5e-3, 2e-6),
-  CROSS_ENTROPY(3e-6, 2.5e-3, 3e-6),
+  SWIGLU(1e-6, 4e-3, 1e-6),
+  SWIGLU_BACKWARD(2e-6, 4e-3, 2e-6),
+  MATMUL(2e-6, 4e-3, 2e-6),
+  CROSS_ENTROPY(1e-5, 4e-3, 1e-5),
   TOKEN_LOGPROBS(1e-6, 1e-6, 1e-6),
   TOP_K(3e-6, 3e-6, 3e-6),
   ARGMAX(0, 0, 0),

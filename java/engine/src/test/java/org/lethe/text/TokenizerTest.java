@@ -196,7 +196,9 @@ class TokenizerTest {
         "/pre_tokenizer | {'type':'Sequence'} | pre_tokenizer: Sequence without the list 'pretokenizers'",
         "/pre_tokenizer | {'type':'Split','pattern':{'Regex':'('},'behavior':'Isolated','invert':false} | refused by the tokenizer: ",
         "/normalizer | {'type':'Precompiled','precompiled_charsmap':'AAAA'} | normalizer 'Precompiled' is not read, only ",
-        "/decoder | {'type':'Strip','content':' ','start':1,'stop':1} | decoder: Strip with stop 1 is not read, only 0",
+        "/decoder | {'type':'Strip','content':' ','start':1,'stop':1} | decoder 'Strip' with stop 1, only 0 is read",
+        "/normalizer | {'type':'Prepend','prepend':''} | normalizer 'Prepend' without text to put in front",
+        "/normalizer | {'type':'Replace','pattern':{'String':''},'content':'x'} | normalizer 'Replace' without a text to look for (pattern.String)",
         "/decoder | 'ByteLevel' | decoder '' is not read, only ",
       })
   void aMalformedTokenizerIsRefusedInOneLine(String pointer, String value, String message)
