@@ -7,6 +7,7 @@ import java.nio.channels.OverlappingFileLockException;
 import java.nio.file.DirectoryStream;
 import java.nio.file.FileSystemException;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
@@ -57,6 +58,9 @@ public final class RunFolder implements AutoCloseable {
         throw new IOException(
             directory + " holds files but no " + RECORD + ": choose an empty folder");
       }
+      if (isOpenHere(directory.resolve(LOCK))) {
+        throw inUse(directory);
+      }
       channel =
           FileChannel.open(
               directory.resolve(LOCK), StandardOpenOption.CREATE, StandardOpenOption.WRITE);
@@ -94,9 +98,35 @@ public final class RunFolder implements AutoCloseable {
       lock = null;
     }
     if (lock == null) {
-      throw new IOException(
-          "another run is working in " + directory + ": wait for it, or choose another folder");
+      throw inUse(directory);
     }
+  }
+
+  private static IOException inUse(Path directory) {
+    return new IOException(
+        "another run is working in " + directory + ": wait for it, or choose another folder");
+  }
+
+  /**
+   * Whether this process has the file open. To open and close it once more would drop the lock
+   * (fcntl(2): closing any descriptor of a file releases all of the process's locks on it).
+   */
+  private static boolean isOpenHere(Path file) throws IOException {
+    Path descriptors = Path.of("/proc/self/fd");
+    if (!Files.exists(file) || !Files.isDirectory(descriptors)) {
+      return false;
+    }
+    Path real = file.toRealPath();
+    try (DirectoryStream<Path> open = Files.newDirectoryStream(descriptors)) {
+      for (Path descriptor : open) {
+        if (Files.isSymbolicLink(descriptor) && Files.readSymbolicLink(descriptor).equals(real)) {
+          return true;
+        }
+      }
+    } catch (NoSuchFileException e) {
+      return isOpenHere(file); // another thread closed a descriptor meanwhile
+    }
+    return false;
   }
 
   /** Writes the record if there is none; returns whether it did. */

@@ -63,6 +63,22 @@ class KillTest {
         Metrics.read(directory).stream().map(TrainingListener.Step::step).toList());
   }
 
+  /** A second try in the owner's process must not loosen its lock for others. */
+  @Test
+  @Timeout(60)
+  void aRefusedRunLetsNoOtherIn() throws IOException, InterruptedException {
+    Path directory = temporary.resolve("run");
+    try (RunFolder folder = RunFolder.open(directory, TinyRun.RECORD)) {
+      refusedIo("another run is working in", () -> RunFolder.open(directory, TinyRun.RECORD));
+      try (Life life = new Life(directory)) {
+        life.drain();
+        assertEquals(1, life.process.waitFor());
+        assertTrue(life.errors().contains("another run is working in"), life::errors);
+      }
+      assertTrue(folder.isFresh());
+    }
+  }
+
   /** One life of the process. */
   private final class Life implements AutoCloseable {
     final Process process;

@@ -46,7 +46,7 @@ final class KilledRun {
     run.momentType = DType.BF16;
     run.checkpointEvery = 2;
     run.holdout = 0.2;
-    run.epochs = 40; // 120 steps
+    run.epochs = 20; // 60 steps
     run.learningRate = 1e-3;
     return run;
   }

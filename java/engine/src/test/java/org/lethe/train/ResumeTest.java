@@ -31,7 +31,7 @@ class ResumeTest {
 
   @BeforeEach
   void open() {
-    device = Device.open("cpu");
+    device = Device.open("cpu", new Device.Options(1, null));
   }
 
   @AfterEach
