@@ -7,7 +7,6 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import java.util.Arrays;
 import java.util.SplittableRandom;
 import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
@@ -17,15 +16,7 @@ class AdamWTest {
   private static final int N = 1003;
 
   private final SplittableRandom random = new SplittableRandom(5);
-  private Device device;
-
-  @SuppressWarnings("NullAway.Init") // JUnit opens before every test
-  AdamWTest() {}
-
-  @BeforeEach
-  void open() {
-    device = TestedDevices.openAny();
-  }
+  private final Device device = TestedDevices.openAny();
 
   @AfterEach
   void close() {

@@ -17,7 +17,6 @@ import java.util.Map;
 import java.util.Set;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
@@ -44,15 +43,7 @@ class BadArgumentsTest {
   private static final Set<String> ANY_VALUE =
       Set.of("accumulate", "inverse", "seed", "first", "workspace_bytes", "position");
 
-  private Device device;
-
-  @SuppressWarnings("NullAway.Init") // JUnit opens before every test
-  BadArgumentsTest() {}
-
-  @BeforeEach
-  void open() {
-    device = TestedDevices.openAny();
-  }
+  private final Device device = TestedDevices.openAny();
 
   @AfterEach
   void close() {

@@ -2,6 +2,7 @@ package org.lethe.kernels;
 
 import java.util.Arrays;
 import java.util.List;
+import java.util.TreeSet;
 
 /** Cross entropy, log-probabilities, top-k, argmax and the method's labels. */
 final class LossTrials {
@@ -136,7 +137,7 @@ final class LossTrials {
   // ---- top-k and argmax -------------------------------------------------------------------------
 
   private static void ranks(Trials trials, int N, int V) {
-    for (int k : List.of(1, 2, 5, 64, V)) {
+    for (int k : new TreeSet<>(List.of(1, 2, 5, 64, V))) {
       if (k <= V && k <= 1000) {
         trials.addForReals(
             "top_k",

@@ -6,6 +6,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
+import org.opentest4j.TestAbortedException;
 
 /**
  * The one place that says what is tested: the system property {@code lethe.test.devices}, a
@@ -30,7 +31,12 @@ final class TestedDevices {
     return open(name, 0);
   }
 
+  /** The test that asks is skipped where the machine lacks the device. */
   static Device open(String name, int threads) {
+    String missing = lacks(name);
+    if (missing != null) {
+      throw new TestAbortedException(missing);
+    }
     return Device.open(device(name), new Device.Options(threads, tier(name)));
   }
 
