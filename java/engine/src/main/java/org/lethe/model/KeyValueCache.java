@@ -22,9 +22,10 @@ public final class KeyValueCache implements AutoCloseable {
     LlamaConfig config = weights.config();
     DType dtype = weights.dtype();
     var plan = new MemoryPlan("key/value cache");
+    int room = Llama.padded(capacity); // a prompt comes with its padding
     for (int l = 0; l < config.layers(); l++) {
-      plan.add("keys." + l, dtype, 1, config.kvHeads(), capacity, config.headSize())
-          .add("values." + l, dtype, 1, config.kvHeads(), capacity, config.headSize());
+      plan.add("keys." + l, dtype, 1, config.kvHeads(), room, config.headSize())
+          .add("values." + l, dtype, 1, config.kvHeads(), room, config.headSize());
     }
     this.capacity = capacity;
     arena = plan.allocate(weights.device());

@@ -12,14 +12,20 @@ import org.lethe.kernels.Tensor;
  * attention, SwiGLU, each a kernel. N = B T tokens; (N, d) is the residual stream.
  *
  * <p>Activations are allocated at the first pass of a size and kept for the next of that size.
+ * Blocks are padded at their end to a multiple of {@link #PADDING} tokens, and so are the rows of
+ * the head: a matrix product is compiled for its sizes, and texts come in all of them. Causal
+ * attention keeps the padding from what stands before it; it has no label.
  */
 public final class Llama implements AutoCloseable {
+  private static final int PADDING = 64;
+
   private final LlamaWeights weights;
   private final LlamaConfig config;
   private final LlamaParameters parameters;
   private final Kernels kernels;
   private final float eps;
   private @Nullable Activations activations;
+  private @Nullable Activations decoding;
   private @Nullable Tensor ropeTable;
 
   /** A Llama that computes with {@code weights}, which stay the caller's to close. */
@@ -55,13 +61,13 @@ public final class Llama implements AutoCloseable {
   public double train(
       int[] tokens, int[] targets, int blocks, float scale, LlamaParameters gradients) {
     Activations a = prepare(tokens, blocks, true);
-    Tensor rows = select(a, targets);
-    if (rows == null) {
+    int count = select(a, tokens.length, targets);
+    if (count == 0) {
       return 0;
     }
     forward(a, null);
     finalNorm(a);
-    double loss = head(a, rows, scale, gradients);
+    double loss = head(a, count, scale, gradients);
     backward(a, gradients);
     return loss;
   }
@@ -73,47 +79,45 @@ public final class Llama implements AutoCloseable {
    */
   public double loss(int[] tokens, int[] targets, int blocks) {
     Activations a = prepare(tokens, blocks, false);
-    Tensor rows = select(a, targets);
-    if (rows == null) {
+    int count = select(a, tokens.length, targets);
+    if (count == 0) {
       return 0;
     }
     forward(a, null);
     finalNorm(a);
-    return head(a, rows, 0, null);
+    return head(a, count, 0, null);
   }
 
-  /** The labelled positions and their targets, on the device; null if there is none. */
-  private @Nullable Tensor select(Activations a, int[] targets) {
-    if (targets.length != a.tokens()) {
-      throw new IllegalArgumentException(targets.length + " targets for " + a.tokens() + " tokens");
+  /** Puts the labelled positions and their targets on the device; returns how many there are. */
+  private int select(Activations a, int tokens, int[] targets) {
+    if (targets.length != tokens) {
+      throw new IllegalArgumentException(targets.length + " targets for " + tokens + " tokens");
     }
-    int[] rows = new int[targets.length];
-    int[] chosen = new int[targets.length];
+    int length = tokens / Math.toIntExact(a.heads.B());
+    int padded = Math.toIntExact(a.heads.T());
+    int[] rows = new int[Math.toIntExact(a.tokens())];
+    int[] chosen = new int[rows.length];
+    Arrays.fill(chosen, Kernels.IGNORE);
     int n = 0;
-    for (int i = 0; i < targets.length; i++) {
+    for (int i = 0; i < tokens; i++) {
       if (targets[i] != Kernels.IGNORE) {
         checkToken(targets[i], "target", i);
-        rows[n] = i;
+        rows[n] = i / length * padded + i % length;
         chosen[n++] = targets[i];
       }
     }
-    if (n == 0) {
-      return null;
-    }
-    Tensor deviceRows = a.rows.view("rows", 0, n);
-    deviceRows.set(Arrays.copyOf(rows, n));
-    a.targets.view("targets", 0, n).set(Arrays.copyOf(chosen, n));
-    return deviceRows;
+    a.rows.set(rows);
+    a.targets.set(chosen);
+    return n;
   }
 
   /** Output head and cross entropy over the selected rows, chunk by chunk; leaves d_normed. */
-  private double head(
-      Activations a, Tensor rows, float scale, @Nullable LlamaParameters gradients) {
-    long count = rows.elements();
-    Tensor selected = a.selected.rows(0, count);
-    kernels.gatherRows(selected, a.normed, rows);
-    for (long first = 0; first < count; first += Activations.HEAD_ROWS) {
-      long chunk = Math.min(Activations.HEAD_ROWS, count - first);
+  private double head(Activations a, int count, float scale, @Nullable LlamaParameters gradients) {
+    long padded = Math.min(padded(count), a.tokens());
+    Tensor selected = a.selected.rows(0, padded);
+    kernels.gatherRows(selected, a.normed, a.rows.view("rows", 0, padded));
+    for (long first = 0; first < padded; first += Activations.HEAD_ROWS) {
+      long chunk = Math.min(Activations.HEAD_ROWS, padded - first);
       Tensor x = selected.rows(first, chunk);
       Tensor logits = a.logits.rows(0, chunk);
       Tensor loss = a.loss.view("loss", first, chunk);
@@ -129,7 +133,8 @@ public final class Llama implements AutoCloseable {
       }
     }
     if (gradients != null) {
-      kernels.scatterRows(a.get("d_normed"), a.get("d_selected").rows(0, count), rows);
+      kernels.scatterRows(
+          a.get("d_normed"), a.get("d_selected").rows(0, count), a.rows.view("rows", 0, count));
     }
     double sum = 0;
     for (float loss : a.loss.view("loss", 0, count).toFloats()) {
@@ -246,7 +251,7 @@ public final class Llama implements AutoCloseable {
     Activations a = prepare(tokens, 1, false);
     forward(a, null);
     finalNorm(a);
-    kernels.matmul(logits, a.normed, parameters.head(), Layout.NT, false);
+    kernels.matmul(logits, a.normed.rows(0, tokens.length), parameters.head(), Layout.NT, false);
   }
 
   /**
@@ -262,11 +267,14 @@ public final class Llama implements AutoCloseable {
     if (n == 0) {
       return result;
     }
-    a.targets.view("targets", 0, n).set(Arrays.copyOfRange(tokens, 1, tokens.length));
+    int padded = padded(n);
+    int[] targets = Arrays.copyOfRange(tokens, 1, 1 + padded);
+    Arrays.fill(targets, n, padded, Kernels.IGNORE);
+    a.targets.view("targets", 0, padded).set(targets);
     forward(a, null);
     finalNorm(a);
-    for (long first = 0; first < n; first += Activations.HEAD_ROWS) {
-      long chunk = Math.min(Activations.HEAD_ROWS, n - first);
+    for (long first = 0; first < padded; first += Activations.HEAD_ROWS) {
+      long chunk = Math.min(Activations.HEAD_ROWS, padded - first);
       Tensor logits = a.logits.rows(0, chunk);
       kernels.matmul(logits, a.normed.rows(first, chunk), parameters.head(), Layout.NT, false);
       kernels.tokenLogprobs(
@@ -343,21 +351,43 @@ public final class Llama implements AutoCloseable {
       checkToken(tokens[i], "token", i);
     }
     int length = tokens.length / blocks;
-    Activations a = activations;
-    if (a == null || a.training != training || a.heads.B() != blocks || a.heads.T() != length) {
-      if (a != null) {
-        activations = null;
-        a.close();
-      }
-      a = new Activations(weights.device(), config, weights.dtype(), blocks, length, training);
+    int padded = length == 1 ? 1 : padded(length);
+    Activations a = activations(blocks, padded, training);
+    int[] laid = new int[blocks * padded];
+    int[] positions = new int[laid.length];
+    for (int b = 0; b < blocks; b++) {
+      System.arraycopy(tokens, b * length, laid, b * padded, length);
+    }
+    Arrays.setAll(positions, i -> i % padded);
+    a.tokens.set(laid);
+    a.positions.set(positions);
+    table(padded);
+    return a;
+  }
+
+  /** Those of this size, from the last pass or new; decoding's are kept beside the others. */
+  private Activations activations(int blocks, int length, boolean training) {
+    boolean single = blocks * length == 1 && !training;
+    Activations a = single ? decoding : activations;
+    if (a != null && a.training == training && a.heads.B() == blocks && a.heads.T() == length) {
+      return a;
+    }
+    if (a != null) {
+      activations = null; // decoding's are of one size alone
+      a.close();
+    }
+    a = new Activations(weights.device(), config, weights.dtype(), blocks, length, training);
+    if (single) {
+      decoding = a;
+    } else {
       activations = a;
     }
-    a.tokens.set(tokens);
-    int[] positions = new int[tokens.length];
-    Arrays.setAll(positions, i -> i % length);
-    a.positions.set(positions);
-    table(length);
     return a;
+  }
+
+  /** The next multiple of {@link #PADDING}. */
+  static int padded(int n) {
+    return Math.ceilDiv(n, PADDING) * PADDING;
   }
 
   private void checkToken(int token, String what, int at) {
@@ -390,6 +420,10 @@ public final class Llama implements AutoCloseable {
     if (activations != null) {
       activations.close();
       activations = null;
+    }
+    if (decoding != null) {
+      decoding.close();
+      decoding = null;
     }
     if (ropeTable != null) {
       ropeTable.close();
