@@ -1,7 +1,9 @@
 package org.lethe.cli;
 
 import java.io.IOException;
+import java.io.PrintWriter;
 import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.AccessDeniedException;
 import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.NoSuchFileException;
@@ -69,6 +71,8 @@ public final class Main implements Runnable {
   /** Runs a command; what went wrong is one message on the standard error. */
   static int execute(String... args) {
     CommandLine line = new CommandLine(new Main());
+    // UTF-8, as JSON is whatever the locale; and picocli's own writer hides that a pipe was closed.
+    line.setOut(new PrintWriter(System.out, true, StandardCharsets.UTF_8));
     line.setCaseInsensitiveEnumValuesAllowed(true);
     line.setParameterExceptionHandler((exception, _) -> misused(exception));
     line.setExecutionExceptionHandler((exception, command, _) -> failed(exception, command));
