@@ -42,7 +42,7 @@ record Ran(int code, String out, String err) {
     }
   }
 
-  private static String[] words(String command, Object... values) {
+  static String[] words(String command, Object... values) {
     String filled = command;
     for (Object value : values) {
       filled = filled.replaceFirst("%s", Matcher.quoteReplacement(value.toString()));
