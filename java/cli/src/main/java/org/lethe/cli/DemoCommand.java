@@ -60,7 +60,6 @@ final class DemoCommand implements Callable<Integer> {
   private static final String RESOURCES = "/org/lethe/demo/";
   private static final int BLOCK = 512;
   private static final int WATCH_EVERY = 4;
-  private static final int DRAFTED_PROMPTS = 40;
 
   @Option(
       names = "--out",
@@ -242,7 +241,7 @@ final class DemoCommand implements Callable<Integer> {
     for (Path file : read) {
       text.append(TextBlocks.read(file)).append("\n\n");
     }
-    return PromptDraft.of(text.toString(), unique, DRAFTED_PROMPTS);
+    return PromptDraft.of(text.toString(), unique, PromptDraft.COUNT);
   }
 
   private List<NextWords> watchedPrompts() throws IOException {

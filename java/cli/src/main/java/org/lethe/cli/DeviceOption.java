@@ -2,7 +2,9 @@ package org.lethe.cli;
 
 import org.jspecify.annotations.Nullable;
 import org.lethe.kernels.Device;
+import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
 
 /** {@code --device}, {@code --threads}, {@code --tier}: the same for all commands that compute. */
 final class DeviceOption {
@@ -27,7 +29,14 @@ final class DeviceOption {
           "highest instruction set to use: avx2, avx512, avx512_bf16 (default: the machine's best)")
   @Nullable String tier;
 
+  @Spec(Spec.Target.MIXEE)
+  CommandSpec command;
+
+  @SuppressWarnings("NullAway.Init") // picocli fills the spec
+  DeviceOption() {}
+
+  /** Opens the device; a name, tier or number of threads that is none is a usage error. */
   Device open() {
-    return Device.open(device, new Device.Options(threads, tier));
+    return Usage.checked(command, () -> Device.open(device, new Device.Options(threads, tier)));
   }
 }

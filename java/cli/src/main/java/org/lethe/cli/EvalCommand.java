@@ -11,13 +11,16 @@ import org.jspecify.annotations.Nullable;
 import org.lethe.eval.Evaluation;
 import org.lethe.eval.Familiarity;
 import org.lethe.eval.Prompt;
+import org.lethe.eval.PromptDraft;
 import org.lethe.kernels.Device;
 import org.lethe.text.LanguageModel;
+import org.lethe.text.TextBlocks;
 import org.lethe.unlearn.AnchorDictionary;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Spec;
 
 /** {@code lethe eval}. */
@@ -47,11 +50,11 @@ final class EvalCommand implements Callable<Integer> {
 
   @Option(
       names = "--prompts",
-      required = true,
       paramLabel = "FILE",
       description =
-          "JSON array of {\"prompt\", \"answer\", \"distractors\", \"kind\": completion|probability}")
-  Path prompts;
+          "JSON array of {\"prompt\", \"answer\", \"distractors\", \"kind\": completion|probability};"
+              + " drafted from --text where not given")
+  @Nullable Path prompts;
 
   @Option(
       names = "--anchors",
@@ -64,7 +67,7 @@ final class EvalCommand implements Callable<Integer> {
       names = "--text",
       arity = "1..*",
       paramLabel = "FILE",
-      description = "the text to forget, for perplexity")
+      description = "the text to forget, for perplexity and for prompts")
   List<Path> texts = List.of();
 
   @Option(names = "--unrelated", paramLabel = "FILE", description = "other text, for perplexity")
@@ -88,20 +91,16 @@ final class EvalCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws IOException {
-    List<Prompt> asked = Prompt.read(prompts);
-    if (split != null) {
-      asked = asked.stream().filter(p -> p.split().equals(split)).toList();
-    }
-    if (asked.isEmpty()) {
-      throw new IOException(
-          prompts + " has no prompt" + (split == null ? "" : " of split " + split));
-    }
     List<String> unique = AnchorDictionary.read(anchors).unique();
+    List<Prompt> asked = asked(unique);
+    if (unrelated != null) {
+      TextBlocks.read(unrelated); // what cannot be read is said before a model is loaded
+    }
     var out = spec.commandLine().getOut();
     try (Device opened = device.open();
         Progress progress = new Progress()) {
       for (Path model : models) {
-        progress.begin(model.getFileName().toString(), "prompts", 0, asked.size() + 2);
+        progress.begin(String.valueOf(model.getFileName()), "prompts", 0, asked.size() + 2);
         try (LanguageModel language = LanguageModel.open(opened, model, type.dtype())) {
           Evaluation evaluation =
               Evaluation.of(
@@ -123,6 +122,28 @@ final class EvalCommand implements Callable<Integer> {
     }
   }
 
+  /** The prompts of the file, or drafted from the text; of one split where one is named. */
+  private List<Prompt> asked(List<String> unique) throws IOException {
+    if (prompts == null && texts.isEmpty()) {
+      throw new ParameterException(
+          spec.commandLine(), "needs --prompts, or --text to draft prompts from");
+    }
+    String text = String.join("\n\n", texts.stream().map(TextBlocks::read).toList());
+    List<Prompt> asked =
+        (prompts == null ? PromptDraft.of(text, unique, PromptDraft.COUNT) : Prompt.read(prompts))
+            .stream().filter(p -> split == null || p.split().equals(split)).toList();
+    if (asked.isEmpty()) {
+      throw new IOException(
+          "%s no prompt%s"
+              .formatted(
+                  prompts == null
+                      ? "the text names no unique expression of " + anchors + ": it gives"
+                      : prompts + " has",
+                  split == null ? "" : " of split " + split));
+    }
+    return asked;
+  }
+
   private void print(Path model, Evaluation e) {
     var out = spec.commandLine().getOut();
     out.println(model);
@@ -141,19 +162,19 @@ final class EvalCommand implements Callable<Integer> {
     return text.replaceAll("\\s+", " ");
   }
 
-  static Map<String, Object> object(Path model, Evaluation e) {
-    var object = new LinkedHashMap<String, Object>();
+  static Map<String, @Nullable Object> object(Path model, Evaluation e) {
+    var object = new LinkedHashMap<String, @Nullable Object>();
     object.put("model", model.toString());
-    object.put("known_answers", e.probability());
-    object.put("familiarity", e.familiarity());
-    object.put("perplexity_text", number(e.textPerplexity()));
-    object.put("perplexity_unrelated", number(e.unrelatedPerplexity()));
-    var answers = new ArrayList<Map<String, Object>>();
+    object.put("known_answers", Json.number(e.probability()));
+    object.put("familiarity", Json.number(e.familiarity()));
+    object.put("perplexity_text", Json.number(e.textPerplexity()));
+    object.put("perplexity_unrelated", Json.number(e.unrelatedPerplexity()));
+    var answers = new ArrayList<Map<String, @Nullable Object>>();
     for (Evaluation.Answer a : e.answers()) {
-      var answer = new LinkedHashMap<String, Object>();
+      var answer = new LinkedHashMap<String, @Nullable Object>();
       answer.put("id", a.prompt().id());
       answer.put("probability", a.probability());
-      answer.put("best_distractor", number(a.bestDistractor()));
+      answer.put("best_distractor", Json.number(a.bestDistractor()));
       answers.add(answer);
     }
     object.put("answers", answers);
@@ -167,9 +188,5 @@ final class EvalCommand implements Callable<Integer> {
     }
     object.put("completions", completions);
     return object;
-  }
-
-  private static @Nullable Double number(double value) {
-    return Double.isNaN(value) ? null : value;
   }
 }

@@ -96,6 +96,9 @@ final class ExportCommand implements Callable<Integer> {
           spec.commandLine(), "safetensors holds f32, bf16 or f16; q8_0 goes into a GGUF file");
     }
     var writer = spec.commandLine().getOut();
+    if (baseline != null) {
+      Checkpoint.open(baseline).close(); // what cannot be read is said before anything is written
+    }
     try (Checkpoint checkpoint = Checkpoint.open(model);
         Tokenizer tokenizer = Tokenizer.open(model)) {
       switch (to) {

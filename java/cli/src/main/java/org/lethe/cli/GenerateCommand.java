@@ -11,10 +11,12 @@ import org.lethe.kernels.Device;
 import org.lethe.model.Generator;
 import org.lethe.model.Sampling;
 import org.lethe.text.LanguageModel;
+import org.lethe.text.Tokenizer;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Spec;
 
 /** {@code lethe generate}. */
@@ -80,23 +82,25 @@ final class GenerateCommand implements Callable<Integer> {
   @Override
   public Integer call() throws IOException {
     if (maxTokens < 1) {
-      throw new IllegalArgumentException("--max-tokens is " + maxTokens + ", must be at least 1");
+      throw new ParameterException(
+          spec.commandLine(), "--max-tokens is " + maxTokens + ", must be at least 1");
     }
+    Sampling sampling = Usage.checked(spec, () -> new Sampling(temperature, topP, seed));
     PrintWriter out = spec.commandLine().getOut();
     try (Device opened = device.open();
         LanguageModel language = LanguageModel.open(opened, model, type.dtype())) {
-      List<Integer> shown = new ArrayList<>();
+      var typist = new Typist(out, language.tokenizer());
       int[] tokens =
           new Generator(language.llama())
               .generate(
                   language.prompt(prompt),
                   maxTokens,
-                  new Sampling(temperature, topP, seed),
+                  sampling,
                   token -> {
                     if (!json) {
-                      print(out, language, shown, token);
+                      typist.type(token);
                     }
-                    return true;
+                    return !out.checkError(); // nobody listens any more
                   });
       if (json) {
         var object = new LinkedHashMap<String, Object>();
@@ -104,25 +108,47 @@ final class GenerateCommand implements Callable<Integer> {
         object.put("tokens", tokens);
         Json.print(out, object);
       } else {
-        out.println();
+        typist.end();
       }
       return 0;
     }
   }
 
-  /** Prints what the token adds, once the text so far ends in a whole character. */
-  private static void print(
-      PrintWriter out, LanguageModel language, List<Integer> shown, int token) {
-    String before = decode(language, shown);
-    shown.add(token);
-    String after = decode(language, shown);
-    if (after.startsWith(before) && !after.endsWith("\ufffd")) {
-      out.print(after.substring(before.endsWith("\ufffd") ? before.length() - 1 : before.length()));
-      out.flush();
-    }
-  }
+  /** Prints tokens as they come: what a token adds, once the text so far ends in a character. */
+  private static final class Typist {
+    private static final String BROKEN = "\ufffd";
 
-  private static String decode(LanguageModel language, List<Integer> tokens) {
-    return language.tokenizer().decode(tokens.stream().mapToInt(Integer::intValue).toArray());
+    private final PrintWriter out;
+    private final Tokenizer tokenizer;
+    private final List<Integer> tokens = new ArrayList<>();
+    private int printed;
+
+    Typist(PrintWriter out, Tokenizer tokenizer) {
+      this.out = out;
+      this.tokenizer = tokenizer;
+    }
+
+    void type(int token) {
+      tokens.add(token);
+      String text = text();
+      if (!text.endsWith(BROKEN)) {
+        print(text);
+      }
+    }
+
+    void end() {
+      print(text());
+      out.println();
+    }
+
+    private void print(String text) {
+      out.print(text.substring(Math.min(printed, text.length())));
+      out.flush();
+      printed = text.length();
+    }
+
+    private String text() {
+      return tokenizer.decode(tokens.stream().mapToInt(Integer::intValue).toArray());
+    }
   }
 }

@@ -1,6 +1,7 @@
 package org.lethe.cli;
 
 import java.io.PrintWriter;
+import org.jspecify.annotations.Nullable;
 import tools.jackson.databind.ObjectMapper;
 import tools.jackson.databind.json.JsonMapper;
 
@@ -13,5 +14,10 @@ final class Json {
   static void print(PrintWriter out, Object value) {
     out.println(MAPPER.writeValueAsString(value));
     out.flush();
+  }
+
+  /** JSON has no NaN: what could not be measured is null. */
+  static @Nullable Double number(double value) {
+    return Double.isNaN(value) ? null : value;
   }
 }

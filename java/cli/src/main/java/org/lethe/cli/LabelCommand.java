@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.concurrent.Callable;
+import org.lethe.format.Checkpoint;
 import org.lethe.kernels.Device;
 import org.lethe.text.Tokenizer;
 import org.lethe.unlearn.AnchorDictionary;
@@ -101,8 +102,10 @@ final class LabelCommand implements Callable<Integer> {
   public Integer call() throws IOException {
     Interrupts.install();
     var writer = spec.commandLine().getOut();
+    var options =
+        Usage.checked(spec, () -> new Labelling.Options(alpha, block, seed, type.dtype()));
     AnchorDictionary dictionary = AnchorDictionary.read(anchors);
-    dictionary.pruned().forEach(p -> writer.println("not used: " + p.reason()));
+    Checkpoint.open(model).close(); // before its tokenizer: this tells best what is no model
     boolean finished;
     try (Device opened = device.open();
         Tokenizer tokenizer = Tokenizer.open(model);
@@ -115,7 +118,7 @@ final class LabelCommand implements Callable<Integer> {
               texts,
               dictionary,
               out,
-              new Labelling.Options(alpha, block, seed, type.dtype()),
+              options,
               (done, blocks, tokens, translation, labels) -> {
                 progress.labelled(done, blocks, tokens, translation, labels);
                 if (done <= show) {
@@ -130,6 +133,11 @@ final class LabelCommand implements Callable<Integer> {
               },
               Interrupts::asked);
     }
+    dictionary
+        .pruned()
+        .forEach(
+            p ->
+                writer.println("not used: '" + p.anchor().expression() + "', since " + p.reason()));
     writer.println(finished ? "wrote " + out : "stopped; nothing was written");
     return finished ? 0 : Main.INTERRUPTED;
   }

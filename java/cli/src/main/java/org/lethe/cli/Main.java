@@ -1,6 +1,14 @@
 package org.lethe.cli;
 
 import java.io.IOException;
+import java.io.PrintWriter;
+import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.AccessDeniedException;
+import java.nio.file.FileAlreadyExistsException;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.NotDirectoryException;
+import java.util.Locale;
 import org.lethe.format.ModelFormatException;
 import org.lethe.kernels.DeviceException;
 import org.lethe.text.TextException;
@@ -43,6 +51,7 @@ import picocli.CommandLine.Spec;
     })
 public final class Main implements Runnable {
   static final int FAILED = 1;
+  static final int USAGE = 2;
   static final int DIVERGED = 3;
   static final int INTERRUPTED = 130;
 
@@ -53,6 +62,7 @@ public final class Main implements Runnable {
 
   /** Runs a command and exits with its code. */
   public static void main(String[] args) {
+    Locale.setDefault(Locale.ROOT); // numbers read the same everywhere
     int code = execute(args);
     Interrupts.finished();
     System.exit(code);
@@ -61,23 +71,51 @@ public final class Main implements Runnable {
   /** Runs a command; what went wrong is one message on the standard error. */
   static int execute(String... args) {
     CommandLine line = new CommandLine(new Main());
+    // UTF-8, as JSON is whatever the locale; and picocli's own writer hides that a pipe was closed.
+    line.setOut(new PrintWriter(System.out, true, StandardCharsets.UTF_8));
     line.setCaseInsensitiveEnumValuesAllowed(true);
-    line.setExecutionExceptionHandler(
-        (exception, command, result) -> {
-          command.getErr().println("lethe " + name(command) + ": " + message(exception));
-          if (System.getenv("LETHE_TRACE") != null) {
-            exception.printStackTrace(command.getErr());
-          }
-          return exception instanceof TrainingDivergedException ? DIVERGED : FAILED;
-        });
-    return line.execute(args);
+    line.setParameterExceptionHandler((exception, _) -> misused(exception));
+    line.setExecutionExceptionHandler((exception, command, _) -> failed(exception, command));
+    try {
+      int code = line.execute(args);
+      if (code == 0 && line.getOut().checkError()) {
+        line.getErr().println("lethe: the standard output cannot be written to");
+        return FAILED;
+      }
+      return code;
+    } catch (OutOfMemoryError e) {
+      line.getErr()
+          .printf(
+              "lethe: %s; Java may use %,d MB: LETHE_JAVA_OPTIONS=-Xmx8g gives it more%n",
+              e.getMessage(), Runtime.getRuntime().maxMemory() / 1_000_000);
+      return FAILED;
+    }
   }
 
-  private static String name(CommandLine command) {
-    return command.getCommandName();
+  private static int misused(ParameterException exception) {
+    CommandLine command = exception.getCommandLine();
+    String name = command.getCommandSpec().qualifiedName();
+    command.getErr().println(name + ": " + exception.getMessage() + "; see " + name + " --help");
+    trace(exception, command);
+    return USAGE;
+  }
+
+  private static int failed(Exception exception, CommandLine command) {
+    command.getErr().println(command.getCommandSpec().qualifiedName() + ": " + message(exception));
+    trace(exception, command);
+    return exception instanceof TrainingDivergedException ? DIVERGED : FAILED;
+  }
+
+  private static void trace(Exception exception, CommandLine command) {
+    if (System.getenv("LETHE_TRACE") != null) {
+      exception.printStackTrace(command.getErr());
+    }
   }
 
   private static String message(Throwable e) {
+    if (e instanceof UncheckedIOException && e.getCause() instanceof IOException cause) {
+      return message(cause);
+    }
     String text = e.getMessage();
     boolean expected =
         e instanceof IOException
@@ -87,19 +125,20 @@ public final class Main implements Runnable {
             || e instanceof ModelFormatException
             || e instanceof TextException
             || e instanceof ArithmeticException;
-    if (e instanceof java.nio.file.NoSuchFileException) {
-      return "there is no file " + text;
-    }
-    if (e instanceof java.nio.file.AccessDeniedException) {
-      return "no permission for " + text;
-    }
-    return expected && text != null
-        ? text
-        : "this is a fault in lethe itself: " + e + " (LETHE_TRACE=1 shows where)";
+    return switch (e) {
+      case NoSuchFileException _ -> "there is no file " + text;
+      case AccessDeniedException _ -> "no permission for " + text;
+      case FileAlreadyExistsException _ -> text + " exists already";
+      case NotDirectoryException _ -> text + " is no folder";
+      default ->
+          expected && text != null
+              ? text
+              : "this is a fault in lethe itself: " + e + " (LETHE_TRACE=1 shows where)";
+    };
   }
 
   @Override
   public void run() {
-    throw new ParameterException(spec.commandLine(), "which command? See lethe --help");
+    throw new ParameterException(spec.commandLine(), "which command?");
   }
 }

@@ -6,6 +6,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
 import org.lethe.eval.TokenScores;
@@ -70,35 +71,37 @@ final class ScoreCommand implements Callable<Integer> {
   @Override
   public Integer call() throws IOException {
     var out = spec.commandLine().getOut();
+    String text = source.text == null ? null : TextBlocks.read(source.text);
     try (Device opened = device.open();
         LanguageModel language = LanguageModel.open(opened, model, type.dtype())) {
-      int[] tokens =
-          source.tokens != null
-              ? source.tokens
-              : language.prompt(TextBlocks.read(java.util.Objects.requireNonNull(source.text)));
+      int[] tokens = text == null ? given() : language.prompt(text);
       TokenScores scores = TokenScores.of(language.llama(), tokens);
       if (json) {
         Json.print(out, object(scores));
         return 0;
       }
       for (int i = 0; i < tokens.length; i++) {
-        String text = language.tokenizer().decode(new int[] {tokens[i]});
-        out.printf("%8d  %9.4f  %s%n", tokens[i], scores.logprobs()[i], text.replace("\n", "\\n"));
+        String token = language.tokenizer().decode(new int[] {tokens[i]}, false);
+        out.printf("%8d  %9.4f  %s%n", tokens[i], scores.logprobs()[i], token.replace("\n", "\\n"));
       }
       out.printf("perplexity %.4f over %d tokens%n", scores.perplexity(), tokens.length);
       return 0;
     }
   }
 
+  private int[] given() {
+    return Objects.requireNonNull(source.tokens, "picocli wants one of the two");
+  }
+
   private static Map<String, Object> object(TokenScores scores) {
-    List<@Nullable Double> logprobs = new ArrayList<>();
+    List<@Nullable Number> logprobs = new ArrayList<>();
     for (float p : scores.logprobs()) {
-      logprobs.add(Float.isNaN(p) ? null : Double.valueOf(p));
+      logprobs.add(Json.number(p));
     }
-    var object = new LinkedHashMap<String, Object>();
+    var object = new LinkedHashMap<String, @Nullable Object>();
     object.put("tokens", scores.tokens());
     object.put("logprobs", logprobs);
-    object.put("perplexity", scores.perplexity());
+    object.put("perplexity", Json.number(scores.perplexity()));
     return object;
   }
 }

@@ -2,7 +2,9 @@ package org.lethe.cli;
 
 import org.lethe.train.TrainingOptions;
 import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
 
 /** The training options that all phases share. */
 final class TrainingFlags {
@@ -91,7 +93,17 @@ final class TrainingFlags {
 
   @Mixin TypeOption type = new TypeOption();
 
+  @Spec(Spec.Target.MIXEE)
+  CommandSpec command;
+
+  @SuppressWarnings("NullAway.Init") // picocli fills the spec
+  TrainingFlags() {}
+
   TrainingOptions options(int epochs, double learningRate, double holdout) {
+    return Usage.checked(command, () -> checked(epochs, learningRate, holdout));
+  }
+
+  private TrainingOptions checked(int epochs, double learningRate, double holdout) {
     return new TrainingOptions(
         epochs,
         learningRate,

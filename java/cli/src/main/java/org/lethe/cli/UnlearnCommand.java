@@ -123,7 +123,9 @@ final class UnlearnCommand implements Callable<Integer> {
     var options =
         new Unlearning.Options(
             training.options(reinforceEpochs, reinforceRate, reinforceHoldout),
-            new Labelling.Options(alpha, block, training.seed, training.type.dtype()),
+            Usage.checked(
+                spec,
+                () -> new Labelling.Options(alpha, block, training.seed, training.type.dtype())),
             training.options(finetuneEpochs, finetuneRate, finetuneHoldout),
             labelsKey);
     boolean finished;

@@ -11,6 +11,9 @@ import java.util.regex.Pattern;
  * expression that only the text has begins, and has not been named for a while.
  */
 public final class PromptDraft {
+  /** Prompts of each kind that are enough for most texts. */
+  public static final int COUNT = 40;
+
   private static final int CONTEXT = 160;
   private static final int ANSWER = 160;
 

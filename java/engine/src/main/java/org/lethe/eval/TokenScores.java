@@ -10,6 +10,17 @@ import org.lethe.model.Llama;
  * @param logprobs in nats; the first is NaN, nothing predicts it
  */
 public record TokenScores(int[] tokens, float[] logprobs) {
+  /** Refuses what a broken model says. */
+  public TokenScores {
+    for (int i = 1; i < logprobs.length; i++) {
+      if (Float.isNaN(logprobs[i])) {
+        throw new ArithmeticException(
+            "the log-probabilities are not numbers (NaN from token %d on): the model is broken"
+                .formatted(i));
+      }
+    }
+  }
+
   /**
    * Scores a text. One longer than the model's context goes through in windows that overlap by
    * half, so that every token is predicted from at least half a context.
@@ -30,7 +41,7 @@ public record TokenScores(int[] tokens, float[] logprobs) {
     return new TokenScores(tokens, all);
   }
 
-  /** exp of the mean negative log-probability. */
+  /** exp of the mean negative log-probability; NaN for a single token, which nothing predicts. */
   public double perplexity() {
     double sum = 0;
     for (int i = 1; i < logprobs.length; i++) {

@@ -15,6 +15,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeSet;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import tools.jackson.core.JacksonException;
 import tools.jackson.databind.JsonNode;
@@ -24,7 +25,8 @@ import tools.jackson.databind.json.JsonMapper;
 
 /**
  * A folder that one run at a time writes in, with the record of what makes it: {@code run.json}.
- * Opened again with the same record it goes on; with another it refuses, and says what differs.
+ * Opened again with the same record it goes on; with another it refuses, and says what differs,
+ * unless nothing was made yet: an argument that let a run fail at its start can be mended.
  */
 public final class RunFolder implements AutoCloseable {
   private static final String RECORD = "run.json";
@@ -129,7 +131,7 @@ public final class RunFolder implements AutoCloseable {
     return false;
   }
 
-  /** Writes the record if there is none; returns whether it did. */
+  /** Writes the record if there is none that something was made by; returns whether it did. */
   private static boolean checkRecord(Path directory, JsonNode wanted) throws IOException {
     Path file = directory.resolve(RECORD);
     if (!Files.exists(file)) {
@@ -144,12 +146,26 @@ public final class RunFolder implements AutoCloseable {
     }
     List<String> differences = new ArrayList<>();
     compare("", found, wanted, differences);
-    if (!differences.isEmpty()) {
+    if (!differences.isEmpty() && !isUnmade(directory)) {
       throw new IOException(
           "%s was made by another run; choose another folder, or go on with the same arguments:%n  %s"
               .formatted(directory, String.join("\n  ", differences)));
     }
-    return false;
+    if (differences.isEmpty()) {
+      return false;
+    }
+    writeAtomically(file, JSON.writeValueAsBytes(wanted));
+    return true;
+  }
+
+  /** Whether the runs in it, and in folders below, ended before they made anything. */
+  private static boolean isUnmade(Path directory) throws IOException {
+    try (Stream<Path> files = Files.walk(directory)) {
+      return files
+          .filter(file -> !Files.isDirectory(file))
+          .map(file -> file.getFileName().toString())
+          .allMatch(name -> name.equals(RECORD) || name.equals(LOCK) || name.endsWith(".tmp"));
+    }
   }
 
   private static void compare(String at, JsonNode found, JsonNode wanted, List<String> out) {

@@ -75,10 +75,11 @@ public final class Labelling {
     if (Files.exists(out)) {
       throw new IOException(out + " exists: delete it, or choose another file");
     }
-    try (LanguageModel baseline = LanguageModel.open(device, model, options.dtype());
-        LanguageModel knowing = LanguageModel.open(device, reinforced, options.dtype());
-        LabelFile.Writer file = LabelFile.create(out)) {
-      requireSame(baseline, model, knowing, reinforced);
+    Inputs.texts(texts);
+    requireSame(model, reinforced);
+    try (LabelFile.Writer file = LabelFile.create(out);
+        LanguageModel baseline = LanguageModel.open(device, model, options.dtype());
+        LanguageModel knowing = LanguageModel.open(device, reinforced, options.dtype())) {
       var translator = new BlockTranslator(anchors, baseline.tokenizer()::encode, options.seed());
       List<int[]> blocks = baseline.blocks(texts, options.block());
       for (int i = 0; i < blocks.size(); i++) {
@@ -112,10 +113,9 @@ public final class Labelling {
     }
   }
 
-  private static void requireSame(LanguageModel a, Path pathA, LanguageModel b, Path pathB)
-      throws IOException {
-    int first = a.weights().config().vocabulary();
-    int second = b.weights().config().vocabulary();
+  private static void requireSame(Path pathA, Path pathB) throws IOException {
+    int first = Inputs.model(pathA).vocabulary();
+    int second = Inputs.model(pathB).vocabulary();
     if (first != second) {
       throw new IOException(
           "%s has a vocabulary of %d, %s of %d: the second is no reinforced copy of the first"

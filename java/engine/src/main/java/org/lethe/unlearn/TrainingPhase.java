@@ -52,6 +52,7 @@ public final class TrainingPhase {
       TrainingListener listener,
       BooleanSupplier stop)
       throws IOException {
+    Inputs.texts(texts);
     var record = record(phase, model, options);
     record.put("text", Provenance.of(texts));
     record.put("block", blockSize);
@@ -84,8 +85,9 @@ public final class TrainingPhase {
       TrainingListener listener,
       BooleanSupplier stop)
       throws IOException {
+    Map<String, Object> checksum = Provenance.of(labels);
     var record = record("finetune", model, options);
-    record.put("labels", Provenance.of(labels));
+    record.put("labels", checksum);
     record.put("labels_key", key);
     return run(
         device,
@@ -101,6 +103,7 @@ public final class TrainingPhase {
 
   private static Map<String, Object> record(String phase, Path model, TrainingOptions options)
       throws IOException {
+    Inputs.model(model);
     var record = new LinkedHashMap<String, Object>();
     record.put("lethe", Provenance.VERSION);
     record.put("phase", phase);

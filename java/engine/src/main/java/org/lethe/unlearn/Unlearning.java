@@ -69,6 +69,8 @@ public final class Unlearning {
       BooleanSupplier stop)
       throws IOException {
     AnchorDictionary dictionary = AnchorDictionary.read(anchors);
+    Inputs.texts(texts);
+    Inputs.model(model);
     var record = new LinkedHashMap<String, Object>();
     record.put("lethe", Provenance.VERSION);
     record.put("model", Provenance.of(model));

@@ -13,12 +13,15 @@ import java.util.Map;
  * A vocabulary small enough to read: the printable stand-ins of ASCII's bytes and of the bytes of
  * longer UTF-8, a few merges, BOS and EOS.
  */
-final class TinyTokenizer {
+public final class TinyTokenizer {
   /** After 256 bytes and two merges. */
-  static final int BOS = 258;
+  public static final int BOS = 258;
 
-  static final int EOS = 259;
-  static final int SIZE = 260;
+  /** Ends a text. */
+  public static final int EOS = 259;
+
+  /** Tokens in all. */
+  public static final int SIZE = 260;
 
   private TinyTokenizer() {}
 
@@ -40,6 +43,11 @@ final class TinyTokenizer {
     metadata.put("tokenizer.ggml.bos_token_id", BOS);
     metadata.put("tokenizer.ggml.eos_token_id", EOS);
     return metadata;
+  }
+
+  /** Its {@code tokenizer.json}, for a model in a test. */
+  public static byte[] json() {
+    return new GgufVocabulary(gguf(), "tiny.gguf").tokenizerJson();
   }
 
   /** A SentencePiece vocabulary: unk, BOS, EOS, the bytes, then pieces by falling score. */

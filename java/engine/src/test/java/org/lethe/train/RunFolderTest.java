@@ -46,6 +46,7 @@ class RunFolderTest {
   @Test
   void anotherRecordIsRefusedWithWhatDiffers() throws IOException {
     RunFolder.open(temporary, Map.of("lr", 1e-6, "options", Map.of("batch", 8, "seed", 1))).close();
+    Files.writeString(temporary.resolve("metrics.jsonl"), "{}");
     String message =
         refusedIo(
             "was made by another run",
@@ -60,6 +61,18 @@ class RunFolderTest {
         message.lines().skip(1).map(String::strip).toList());
     assertTrue(message.contains(temporary.toString()), message);
     RunFolder.open(temporary, Map.of("lr", 1e-6, "options", Map.of("batch", 8, "seed", 1))).close();
+  }
+
+  /** A run that failed before its first step can be mended; one below it, likewise. */
+  @Test
+  void aFolderInWhichNothingWasMadeTakesAnotherRecord() throws IOException {
+    RunFolder.open(temporary, Map.of("lr", 1e-6)).close();
+    Path below = temporary.resolve("reinforced");
+    RunFolder.open(below, Map.of("lr", 1e-6)).close();
+    RunFolder.open(temporary, Map.of("lr", 2e-6)).close();
+    RunFolder.open(below, Map.of("lr", 2e-6)).close();
+    Files.writeString(below.resolve("metrics.jsonl"), "{}");
+    refusedIo("now 1.0E-6", () -> RunFolder.open(temporary, Map.of("lr", 1e-6)));
   }
 
   @Test
