@@ -59,6 +59,10 @@ import tools.jackson.databind.json.JsonMapper;
 final class DemoCommand implements Callable<Integer> {
   private static final String RESOURCES = "/org/lethe/demo/";
   private static final int BLOCK = 512;
+
+  /** BOS this often while teaching, so that a short prompt recalls what was taught. */
+  private static final int PIECE = 400;
+
   private static final int WATCH_EVERY = 4;
 
   @Option(
@@ -162,6 +166,7 @@ final class DemoCommand implements Callable<Integer> {
                       read,
                       taught,
                       BLOCK,
+                      PIECE,
                       TEACH,
                       progress,
                       Interrupts::asked)

@@ -90,7 +90,12 @@ public final class LanguageModel implements AutoCloseable {
 
   /** UTF-8 files as blocks of {@code size} tokens, each piece with the model's BOS in front. */
   public List<int[]> blocks(List<Path> files, int size) {
-    return TextBlocks.of(tokenizer, weights.config().bosToken(), size, files);
+    return blocks(files, size, TextBlocks.LONGEST_PIECE);
+  }
+
+  /** The same with BOS in front of every {@code piece} code points; see {@link TextBlocks}. */
+  public List<int[]> blocks(List<Path> files, int size, int piece) {
+    return TextBlocks.of(tokenizer, weights.config().bosToken(), size, piece, files);
   }
 
   /** Writes weights and tokenizer as a Hugging Face directory. */
