@@ -15,6 +15,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.lethe.kernels.Device;
+import org.lethe.text.TinyModel;
 import picocli.CommandLine;
 import tools.jackson.databind.JsonNode;
 
