@@ -6,8 +6,10 @@ import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.AccessDeniedException;
 import java.nio.file.FileAlreadyExistsException;
+import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.NotDirectoryException;
+import java.nio.file.Path;
 import java.util.Locale;
 import org.lethe.format.ModelFormatException;
 import org.lethe.kernels.DeviceException;
@@ -95,7 +97,7 @@ public final class Main implements Runnable {
   private static int misused(ParameterException exception) {
     CommandLine command = exception.getCommandLine();
     String name = command.getCommandSpec().qualifiedName();
-    command.getErr().println(name + ": " + exception.getMessage() + "; see " + name + " --help");
+    command.getErr().println(name + ": " + exception.getMessage() + " (see " + name + " --help)");
     trace(exception, command);
     return USAGE;
   }
@@ -126,7 +128,7 @@ public final class Main implements Runnable {
             || e instanceof TextException
             || e instanceof ArithmeticException;
     return switch (e) {
-      case NoSuchFileException _ -> "there is no file " + text;
+      case NoSuchFileException missing -> missing(Path.of(missing.getFile()));
       case AccessDeniedException _ -> "no permission for " + text;
       case FileAlreadyExistsException _ -> text + " exists already";
       case NotDirectoryException _ -> text + " is no folder";
@@ -135,6 +137,13 @@ public final class Main implements Runnable {
               ? text
               : "this is a fault in lethe itself: " + e + " (LETHE_TRACE=1 shows where)";
     };
+  }
+
+  private static String missing(Path file) {
+    Path folder = file.toAbsolutePath().getParent();
+    return folder == null || Files.isDirectory(folder)
+        ? "there is no file " + file
+        : "there is no folder " + folder;
   }
 
   @Override

@@ -86,6 +86,7 @@ final class Plot {
     styler.setAxisTickLabelsColor(INK);
     styler.setAxisTitleFont(font);
     styler.setXAxisDecimalPattern("0");
+    styler.setXAxisTickMarkSpacingHint(70);
     styler.setXAxisMin(0.0);
     styler.setYAxisMin(0.0);
     styler.setLegendPosition(LegendPosition.OutsideE);

@@ -58,7 +58,7 @@ public record Report(
       mark { background: #ffd8a8; padding: 0 .1em; border-radius: 2px; }
       pre { background: #f6f8fa; padding: 1rem; overflow-x: auto; border-radius: 6px; }
       figure { margin: 1rem 0 2rem; }
-      svg { max-width: 100%; height: auto; }
+      svg { width: 100%; height: auto; }
       """;
 
   /** The whole page. */
@@ -134,7 +134,10 @@ public record Report(
               100 * Math.abs(cost),
               cost < 0 ? "below" : "above"));
     }
-    page.append("<p class=\"lead\">").append(String.join("; ", said)).append("</p>\n");
+    if (said.isEmpty()) {
+      return;
+    }
+    page.append("<p class=\"lead\">").append(String.join("; ", said)).append(".</p>\n");
   }
 
   /** The share of what was gained that is gone again; nothing where nothing was gained. */

@@ -9,6 +9,7 @@ import java.util.List;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.lethe.text.TinyModel;
 import org.lethe.text.Tokenizer;
 import tools.jackson.databind.JsonNode;
 

@@ -13,15 +13,16 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
+import org.lethe.text.TinyModel;
 import org.lethe.unlearn.Unlearning;
 
 /** {@code lethe unlearn} in a real process, cut off in each of its phases. */
 class InterruptedRunTest {
   private static final List<String> PHASES = List.of("reinforce", "label", "finetune");
 
-  /** Some 380 blocks, 48 steps a phase: enough to be cut off amid each. */
+  /** Some 1,000 blocks, 64 steps a phase: enough to be cut off amid each. */
   private static final String COMMAND =
-      "unlearn --model %s --text %s --anchors %s --out %s --block 32 --batch 16 --accumulate 1"
+      "unlearn --model %s --text %s --anchors %s --out %s --block 32 --batch 32 --accumulate 1"
           + " --reinforce-epochs 2 --reinforce-lr 1e-3 --finetune-epochs 2 --finetune-lr 1e-3"
           + " --checkpoint-every 3 --threads 1";
 
@@ -33,7 +34,7 @@ class InterruptedRunTest {
   @BeforeEach
   void write() throws IOException {
     model = TinyModel.write(temporary.resolve("model"));
-    text = TinyModel.text(temporary.resolve("text"), 110);
+    text = TinyModel.text(temporary.resolve("text"), 300);
     anchors = TinyModel.anchors(temporary.resolve("anchors.json"));
   }
 

@@ -36,8 +36,9 @@ final class Life implements AutoCloseable {
 
   static ProcessBuilder builder(File out, String command, Object... values) throws IOException {
     var line = new ArrayList<String>();
-    // Where the tests run in the background of a shell, SIGINT is ignored, by children too.
-    line.addAll(List.of("env", "--default-signal=INT"));
+    // Where the tests run in the background of a shell, SIGINT is ignored, by children too; and
+    // whoever watches a life is to be quicker than it.
+    line.addAll(List.of("env", "--default-signal=INT", "nice", "-n", "15"));
     line.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
     line.addAll(launcherOptions());
     line.addAll(List.of("-Xmx256m", "-XX:TieredStopAtLevel=1"));

@@ -16,6 +16,7 @@ import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.lethe.text.TinyModel;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
@@ -199,7 +200,8 @@ class MethodTest {
     label(model, out, "").refused(Main.FAILED, "malformed UTF-8");
     assertFalse(Files.exists(out), "nothing was written");
     text = TinyModel.text(temporary.resolve("text"), 20);
-    label(model, temporary.resolve("no/folder/labels.jsonl"), "").refused(Main.FAILED, "folder");
+    label(model, temporary.resolve("no/folder/labels.jsonl"), "")
+        .refused(Main.FAILED, "there is no folder " + temporary.resolve("no/folder"));
     Path file = Files.writeString(temporary.resolve("file"), "");
     reinforce(file, "--shuffle").refused(Main.FAILED, "cannot be written in");
   }
@@ -238,7 +240,7 @@ class MethodTest {
         .refused(Main.USAGE, "q8_0 goes into a GGUF file");
     export(reinforced, "gguf", "f32", temporary.resolve("f32.gguf")).refused(Main.FAILED, "exists");
     export(reinforced, "gguf", "f32", temporary.resolve("no/folder/f32.gguf"))
-        .refused(Main.FAILED, "folder");
+        .refused(Main.FAILED, "there is no folder " + temporary.resolve("no/folder"));
     Path untouched = temporary.resolve("untouched.gguf");
     Ran.lethe(
             "export --model %s --to gguf --dtype f32 --out %s --baseline %s",

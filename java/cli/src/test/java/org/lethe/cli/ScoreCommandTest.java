@@ -14,6 +14,7 @@ import org.junit.jupiter.api.io.TempDir;
 import org.lethe.kernels.DType;
 import org.lethe.kernels.Device;
 import org.lethe.text.LanguageModel;
+import org.lethe.text.TinyModel;
 import org.lethe.text.TinyTokenizer;
 import tools.jackson.databind.JsonNode;
 

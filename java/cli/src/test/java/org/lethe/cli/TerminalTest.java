@@ -9,6 +9,7 @@ import java.nio.file.Path;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
+import org.lethe.text.TinyModel;
 import tools.jackson.databind.json.JsonMapper;
 
 /** What reaches a terminal from a real process. */

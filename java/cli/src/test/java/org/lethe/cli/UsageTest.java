@@ -15,6 +15,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.lethe.kernels.Device;
+import org.lethe.text.TinyModel;
 import picocli.CommandLine;
 import tools.jackson.databind.JsonNode;
 
@@ -85,7 +86,7 @@ class UsageTest {
     Ran.lethe("").refused(Main.USAGE, "which command?");
     Ran.lethe("forget").refused(Main.USAGE, "forget");
     Ran.lethe("score").refused(Main.USAGE, "--model");
-    Ran.lethe("score --modle x").refused(Main.USAGE, "see lethe score --help");
+    Ran.lethe("score --modle x").refused(Main.USAGE, "(see lethe score --help)");
     Ran.lethe("generate --model m --prompt p --max-tokens many").refused(Main.USAGE, "many");
     Ran.lethe("export --model m --to pickle --out o").refused(Main.USAGE, "pickle");
   }
@@ -162,6 +163,6 @@ class UsageTest {
     Ran.lethe("anchors --text %s --out %s", temporary.resolve("none"), temporary.resolve("x"))
         .refused(Main.FAILED, "none");
     Ran.lethe("anchors --text %s --out %s", text, temporary.resolve("no/such/folder/a.json"))
-        .refused(Main.FAILED, "folder");
+        .refused(Main.FAILED, "there is no folder " + temporary.resolve("no/such/folder"));
   }
 }

@@ -1,6 +1,7 @@
-package org.lethe.cli;
+package org.lethe.text;
 
 import java.io.IOException;
+import java.lang.foreign.ValueLayout;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Map;
@@ -8,12 +9,11 @@ import org.lethe.format.ModelWriter;
 import org.lethe.format.StoredType;
 import org.lethe.model.LlamaConfig;
 import org.lethe.model.TinyLlama;
-import org.lethe.text.TinyTokenizer;
 
 /** A tiny random Llama with a tokenizer of bytes, and a text about a whale to go with it. */
-final class TinyModel {
+public final class TinyModel {
   /** Tokens it can look back on. */
-  static final int POSITIONS = 128;
+  public static final int POSITIONS = 128;
 
   private static final TinyLlama LLAMA =
       new TinyLlama(
@@ -36,18 +36,30 @@ final class TinyModel {
   private TinyModel() {}
 
   /** Writes it as a Hugging Face directory. */
-  static Path write(Path directory) {
+  public static Path write(Path directory) {
+    return write(directory, 0);
+  }
+
+  /** The same with noise of that size on its weights: a model that was trained on. */
+  public static Path write(Path directory, float noise) {
     ModelWriter.writeHuggingFace(
         directory,
         LLAMA.config(),
         StoredType.F32,
         Map.of("tokenizer.json", TinyTokenizer.json()),
-        LLAMA::read);
+        (name, first, f32) -> {
+          float[] weight = LLAMA.weight(name);
+          float[] moved = TinyLlama.noise("moved " + name, weight.length);
+          for (int i = 0; i < f32.byteSize() / Float.BYTES; i++) {
+            int at = Math.toIntExact(first + i);
+            f32.setAtIndex(ValueLayout.JAVA_FLOAT_UNALIGNED, i, weight[at] + noise * moved[at]);
+          }
+        });
     return directory;
   }
 
   /** Writes a text of {@code sentences} sentences, no two of them alike. */
-  static Path text(Path file, int sentences) throws IOException {
+  public static Path text(Path file, int sentences) throws IOException {
     var text = new StringBuilder();
     for (int i = 1; i <= sentences; i++) {
       text.append("On day ")
@@ -59,7 +71,7 @@ final class TinyModel {
   }
 
   /** Writes a dictionary of that text. */
-  static Path anchors(Path file) throws IOException {
+  public static Path anchors(Path file) throws IOException {
     return Files.writeString(
         file,
         """

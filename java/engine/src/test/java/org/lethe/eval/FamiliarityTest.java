@@ -1,0 +1,75 @@
+package org.lethe.eval;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.lethe.kernels.DType;
+import org.lethe.kernels.Device;
+import org.lethe.model.Sampling;
+import org.lethe.text.LanguageModel;
+import org.lethe.text.TinyModel;
+
+class FamiliarityTest {
+  @TempDir private Path temporary;
+
+  @Test
+  void aNameIsAWholeWordInItsOwnCapitals() {
+    assertTrue(Familiarity.names("Then Ahab spoke", "Ahab"));
+    assertTrue(Familiarity.names("\"Ahab!\"", "Ahab"));
+    assertTrue(Familiarity.names("Ahab's leg", "Ahab"));
+    assertTrue(Familiarity.names("the Moby-Dick of", "Moby-Dick"));
+    assertTrue(Familiarity.names("(Mrs. Hussey)", "Mrs. Hussey"), "a dot is a dot");
+    assertFalse(Familiarity.names("Ahabs", "Ahab"));
+    assertFalse(Familiarity.names("éAhab", "Ahab"), "letters are letters in every script");
+    assertFalse(Familiarity.names("Ahab2", "Ahab"));
+    assertFalse(Familiarity.names("ahab", "Ahab"));
+    assertFalse(Familiarity.names("Mrsx Hussey", "Mrs. Hussey"));
+    assertFalse(Familiarity.names("", "Ahab"));
+  }
+
+  @Test
+  void theProbabilityOfAnAnswerIsTheProductOverItsTokens() {
+    try (Device device = Device.open("cpu", new Device.Options(1, null));
+        LanguageModel model =
+            LanguageModel.open(device, TinyModel.write(temporary.resolve("m")), DType.F32)) {
+      int[] prompt = model.prompt("The cap");
+      int[] answer = model.tokenizer().encode(" Ahab");
+      assertEquals(5, answer.length);
+      double product = 1;
+      int[] tokens = prompt;
+      for (int token : answer) { // asked anew for each token
+        tokens = Arrays.copyOf(tokens, tokens.length + 1);
+        tokens[tokens.length - 1] = token;
+        product *= Math.exp(model.llama().logprobs(tokens)[tokens.length - 1]);
+      }
+      double found = Familiarity.probability(model, "The cap", " Ahab");
+      assertTrue(product > 0);
+      assertEquals(1, found / product, 1e-4);
+    }
+  }
+
+  @Test
+  void aCompletionIsGreedyAndWhatThePromptNamesDoesNotCount() {
+    try (Device device = Device.open("cpu", new Device.Options(1, null));
+        LanguageModel model =
+            LanguageModel.open(device, TinyModel.write(temporary.resolve("m")), DType.F32)) {
+      // Drawn at random, the tiny model would say anything; greedily it repeats itself.
+      String said = model.generate("aaa ", Familiarity.COMPLETION_TOKENS, Sampling.GREEDY);
+      Prompt prompt = new Prompt("1", "aaa ", "any", List.of(), Prompt.Kind.COMPLETION, "");
+      String name = said.strip();
+      Familiarity.Completion completion =
+          Familiarity.complete(model, prompt, List.of(name, "Ahab"));
+      assertEquals(said, completion.text());
+      assertEquals(List.of(name), completion.named());
+      assertTrue(completion.familiar());
+      Prompt naming = new Prompt("2", "Ahab ", "any", List.of(), Prompt.Kind.COMPLETION, "");
+      assertFalse(Familiarity.complete(model, naming, List.of("Ahab")).familiar());
+    }
+  }
+}
