@@ -6,6 +6,7 @@ import java.nio.file.Path;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 import org.lethe.model.LlamaConfig;
+import org.lethe.model.ParameterSource;
 
 /**
  * A Llama on disk: a Hugging Face directory ({@code config.json} with {@code model.safetensors} or
@@ -13,7 +14,7 @@ import org.lethe.model.LlamaConfig;
  * configuration, names, shapes and places of all tensors against each other and against the file,
  * without reading their data; what is open is safe to read. Reads may come from several threads.
  */
-public interface Checkpoint extends Source, AutoCloseable {
+public interface Checkpoint extends ParameterSource, AutoCloseable {
 
   /**
    * Opens {@code path}, a folder or a {@code .gguf} file.

@@ -10,6 +10,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import org.lethe.model.LlamaConfig;
+import org.lethe.model.ParameterSource;
 import tools.jackson.databind.node.ObjectNode;
 
 /**
@@ -36,7 +37,7 @@ public final class ModelWriter {
       LlamaConfig config,
       StoredType type,
       Map<String, byte[]> extraFiles,
-      Source source) {
+      ParameterSource source) {
     writeHuggingFace(directory, config, type, extraFiles, source, SHARD_BYTES);
   }
 
@@ -46,7 +47,7 @@ public final class ModelWriter {
       LlamaConfig config,
       StoredType type,
       Map<String, byte[]> extraFiles,
-      Source source,
+      ParameterSource source,
       long shardBytes) {
     Map<String, byte[]> files = new TreeMap<>(extraFiles);
     files.keySet().forEach(ModelWriter::refuseReserved);
@@ -166,7 +167,7 @@ public final class ModelWriter {
       LlamaConfig config,
       StoredType type,
       Map<String, Object> tokenizerMetadata,
-      Source source) {
+      ParameterSource source) {
     GgufHeader header = new GgufHeader(file, config, type, tokenizerMetadata);
     ByteBuffer start = header.bytes();
     Aside.make(

@@ -8,13 +8,14 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.channels.FileChannel;
 import java.nio.file.Path;
+import org.lethe.model.ParameterSource;
 
 /** Writes tensors from a source to a file, a megabyte at a time. */
 final class TensorWriter implements AutoCloseable {
   private static final int CHUNK = 1 << 18; // elements; whole blocks of every type
 
   private final Path target;
-  private final Source source;
+  private final ParameterSource source;
   private final Arena arena = Arena.ofConfined();
   private final MemorySegment f32 = arena.allocate((long) CHUNK * Float.BYTES, Float.BYTES);
   private final ByteBuffer stored =
@@ -24,7 +25,7 @@ final class TensorWriter implements AutoCloseable {
   /**
    * @param target what messages name
    */
-  TensorWriter(Path target, Source source) {
+  TensorWriter(Path target, ParameterSource source) {
     this.target = target;
     this.source = source;
   }

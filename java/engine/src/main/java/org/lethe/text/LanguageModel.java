@@ -109,7 +109,7 @@ public final class LanguageModel implements AutoCloseable {
             tokenizer.json(),
             "tokenizer_config.json",
             tokenizer.configJson(weights.config())),
-        weights::read);
+        weights);
   }
 
   @Override

@@ -14,6 +14,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.function.Executable;
 import org.junit.jupiter.api.io.TempDir;
 import org.lethe.model.LlamaConfig;
+import org.lethe.model.ParameterSource;
 
 /** A writer writes all of a model, or leaves the folder as it found it. */
 final class ModelWriterTest {
@@ -25,11 +26,11 @@ final class ModelWriterTest {
     return String.valueOf(assertThrows(ModelFormatException.class, write).getMessage());
   }
 
-  private void writeDirectory(Path path, Source source) {
+  private void writeDirectory(Path path, ParameterSource source) {
     ModelWriter.writeHuggingFace(path, llama.config, StoredType.F16, Map.of(), source);
   }
 
-  private void writeGguf(Path path, Source source) {
+  private void writeGguf(Path path, ParameterSource source) {
     ModelWriter.writeGguf(path, llama.config, StoredType.F16, Map.of(), source);
   }
 
@@ -55,7 +56,7 @@ final class ModelWriterTest {
 
   @Test
   void aSourceThatFailsMidwayLeavesNothing() {
-    Source failing =
+    ParameterSource failing =
         (name, first, f32) -> {
           if (name.equals("model.layers.1.mlp.up_proj.weight")) {
             throw new IllegalStateException("the source failed");
@@ -91,7 +92,7 @@ final class ModelWriterTest {
     LlamaConfig huge =
         new LlamaConfig(
             1 << 24, 1 << 24, 1 << 24, 4096, 1, 1, 2, 128, 1e-5, 1e4, null, false, 1, 2);
-    Source unread =
+    ParameterSource unread =
         (name, first, f32) -> {
           throw new AssertionError("read " + name);
         };

@@ -11,9 +11,10 @@ import java.util.Random;
 import org.jspecify.annotations.Nullable;
 import org.lethe.model.LlamaConfig;
 import org.lethe.model.LlamaConfig.RopeScaling;
+import org.lethe.model.ParameterSource;
 
 /** A Llama small enough to be in a test whole, with weights drawn at random. */
-final class TinyLlama implements Source {
+final class TinyLlama implements ParameterSource {
   static final RopeScaling LLAMA_3_1 = new RopeScaling(8, 1, 4, 8192);
 
   final LlamaConfig config;
