@@ -60,9 +60,6 @@ final class DemoCommand implements Callable<Integer> {
   private static final String RESOURCES = "/org/lethe/demo/";
   private static final int BLOCK = 512;
 
-  /** BOS this often while teaching, so that a short prompt recalls what was taught. */
-  private static final int PIECE = 400;
-
   private static final int WATCH_EVERY = 4;
 
   @Option(
@@ -166,7 +163,7 @@ final class DemoCommand implements Callable<Integer> {
                       read,
                       taught,
                       BLOCK,
-                      PIECE,
+                      TextBlocks.LONGEST_PIECE,
                       TEACH,
                       progress,
                       Interrupts::asked)

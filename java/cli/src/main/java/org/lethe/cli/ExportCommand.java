@@ -127,7 +127,7 @@ final class ExportCommand implements Callable<Integer> {
       try (Checkpoint before = Checkpoint.open(baseline);
           Checkpoint exact = Checkpoint.open(model);
           Checkpoint published = Checkpoint.open(out)) {
-        RoundedShare share = RoundedShare.of(before, exact, published, type.stored);
+        RoundedShare share = RoundedShare.of(before, exact, published);
         writer.printf(
             "%.2f%% of the weights differ from the baseline's; rounded to %s, %.2f%% still do%n",
             100 * share.changed(), type, 100 * share.kept());

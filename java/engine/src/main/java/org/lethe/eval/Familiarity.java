@@ -9,8 +9,8 @@ import org.lethe.text.LanguageModel;
 
 /** How well a model knows a text, by what it says and by what it holds probable (METHOD.md). */
 public final class Familiarity {
-  /** Tokens a completion may have. */
-  public static final int COMPLETION_TOKENS = 40;
+  /** Tokens a completion may have: about 40 words, as the prompts' true answers have. */
+  public static final int COMPLETION_TOKENS = 60;
 
   private Familiarity() {}
 

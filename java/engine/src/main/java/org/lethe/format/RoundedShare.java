@@ -3,6 +3,7 @@ package org.lethe.format;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.nio.ByteOrder;
 
 /**
  * How much of a training's change is left in a rounded copy. A step of fine-tuning is often smaller
@@ -18,11 +19,11 @@ public record RoundedShare(double changed, double kept) {
   /**
    * Compares a model with its baseline, exactly and as published.
    *
-   * @param published the model as it was written in {@code type}
+   * @param published the model as it was written
    * @throws IllegalArgumentException if the baseline has other tensors
    */
   public static RoundedShare of(
-      Checkpoint baseline, Checkpoint model, Checkpoint published, StoredType type) {
+      Checkpoint baseline, Checkpoint model, Checkpoint published) {
     long all = 0;
     long changed = 0;
     long kept = 0;
@@ -30,7 +31,10 @@ public record RoundedShare(double changed, double kept) {
       MemorySegment before = arena.allocate(4L * CHUNK, 4);
       MemorySegment after = arena.allocate(4L * CHUNK, 4);
       MemorySegment rounded = arena.allocate(4L * CHUNK, 4);
+      float[] values = new float[CHUNK];
+      MemorySegment stored = arena.allocate(4L * CHUNK, 4);
       for (String name : model.tensors()) {
+        StoredType type = published.stored(name).type();
         long n = elements(model, name);
         if (elements(baseline, name) != n) {
           throw new IllegalArgumentException(
@@ -42,9 +46,18 @@ public record RoundedShare(double changed, double kept) {
           model.read(name, at, after.asSlice(0, 4L * count));
           published.read(name, at, rounded.asSlice(0, 4L * count));
           for (int i = 0; i < count; i++) {
-            float b = before.getAtIndex(ValueLayout.JAVA_FLOAT, i);
-            changed += b != after.getAtIndex(ValueLayout.JAVA_FLOAT, i) ? 1 : 0;
-            kept += round(b, type) != rounded.getAtIndex(ValueLayout.JAVA_FLOAT, i) ? 1 : 0;
+            values[i] = before.getAtIndex(ValueLayout.JAVA_FLOAT, i);
+            changed += values[i] != after.getAtIndex(ValueLayout.JAVA_FLOAT, i) ? 1 : 0;
+          }
+          type.encode(
+              values, count, stored.asByteBuffer().order(ByteOrder.LITTLE_ENDIAN));
+          type.decode(stored, 0, before.asSlice(0, 4L * count));
+          for (int i = 0; i < count; i++) {
+            kept +=
+                before.getAtIndex(ValueLayout.JAVA_FLOAT, i)
+                        != rounded.getAtIndex(ValueLayout.JAVA_FLOAT, i)
+                    ? 1
+                    : 0;
           }
         }
         all += n;
@@ -59,13 +72,5 @@ public record RoundedShare(double changed, double kept) {
       n *= size;
     }
     return n;
-  }
-
-  private static float round(float x, StoredType type) {
-    return switch (type) {
-      case BF16 -> org.lethe.kernels.DType.fromBf16(org.lethe.kernels.DType.toBf16(x));
-      case F16 -> Float.float16ToFloat(Float.floatToFloat16(x));
-      default -> x; // Q8_0 rounds by blocks: compared with the exact baseline
-    };
   }
 }
