@@ -58,7 +58,12 @@ import tools.jackson.databind.json.JsonMapper;
     })
 final class DemoCommand implements Callable<Integer> {
   private static final String RESOURCES = "/org/lethe/demo/";
-  private static final int BLOCK = 512;
+
+  /** Tokens in a block to train on: only a name's first mention in a block gets a label. */
+  private static final int BLOCK = 128;
+
+  /** Tokens in a block to measure perplexity on. */
+  private static final int SCORED_BLOCK = 512;
 
   private static final int WATCH_EVERY = 4;
 
@@ -109,7 +114,7 @@ final class DemoCommand implements Callable<Integer> {
         epochs,
         learningRate,
         0,
-        2,
+        8,
         1,
         0.9,
         0.98,
@@ -163,7 +168,6 @@ final class DemoCommand implements Callable<Integer> {
                       read,
                       taught,
                       BLOCK,
-                      TextBlocks.LONGEST_PIECE,
                       TEACH,
                       progress,
                       Interrupts::asked)
@@ -275,8 +279,8 @@ final class DemoCommand implements Callable<Integer> {
               language,
               asked,
               unique,
-              language.blocks(read, BLOCK),
-              language.blocks(List.of(unrelated), BLOCK),
+              language.blocks(read, SCORED_BLOCK),
+              language.blocks(List.of(unrelated), SCORED_BLOCK),
               (done, all) -> progress.at(done, all, ""));
       RunFolder.writeAtomically(file, json.writeValueAsBytes(evaluation));
       return evaluation;

@@ -74,13 +74,6 @@ final class ReinforceCommand implements Callable<Integer> {
       description = "tokens in a block (default ${DEFAULT-VALUE})")
   int block;
 
-  @Option(
-      names = "--piece",
-      paramLabel = "CHARACTERS",
-      defaultValue = "10000",
-      description = "characters after which BOS comes again (default ${DEFAULT-VALUE})")
-  int piece;
-
   @Mixin TrainingFlags training = new TrainingFlags();
   @Mixin DeviceOption device = new DeviceOption();
   @Spec CommandSpec spec;
@@ -101,7 +94,6 @@ final class ReinforceCommand implements Callable<Integer> {
               texts,
               out,
               block,
-              piece,
               training.options(epochs, learningRate, holdout),
               progress,
               Interrupts::asked);

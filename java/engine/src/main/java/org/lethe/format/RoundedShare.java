@@ -22,8 +22,7 @@ public record RoundedShare(double changed, double kept) {
    * @param published the model as it was written
    * @throws IllegalArgumentException if the baseline has other tensors
    */
-  public static RoundedShare of(
-      Checkpoint baseline, Checkpoint model, Checkpoint published) {
+  public static RoundedShare of(Checkpoint baseline, Checkpoint model, Checkpoint published) {
     long all = 0;
     long changed = 0;
     long kept = 0;
@@ -49,8 +48,7 @@ public record RoundedShare(double changed, double kept) {
             values[i] = before.getAtIndex(ValueLayout.JAVA_FLOAT, i);
             changed += values[i] != after.getAtIndex(ValueLayout.JAVA_FLOAT, i) ? 1 : 0;
           }
-          type.encode(
-              values, count, stored.asByteBuffer().order(ByteOrder.LITTLE_ENDIAN));
+          type.encode(values, count, stored.asByteBuffer().order(ByteOrder.LITTLE_ENDIAN));
           type.decode(stored, 0, before.asSlice(0, 4L * count));
           for (int i = 0; i < count; i++) {
             kept +=

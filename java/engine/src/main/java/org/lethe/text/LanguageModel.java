@@ -90,12 +90,7 @@ public final class LanguageModel implements AutoCloseable {
 
   /** UTF-8 files as blocks of {@code size} tokens, each piece with the model's BOS in front. */
   public List<int[]> blocks(List<Path> files, int size) {
-    return blocks(files, size, TextBlocks.LONGEST_PIECE);
-  }
-
-  /** The same with BOS in front of every {@code piece} code points; see {@link TextBlocks}. */
-  public List<int[]> blocks(List<Path> files, int size, int piece) {
-    return TextBlocks.of(tokenizer, weights.config().bosToken(), size, piece, files);
+    return TextBlocks.of(tokenizer, weights.config().bosToken(), size, files);
   }
 
   /** Writes weights and tokenizer as a Hugging Face directory. */

@@ -38,27 +38,14 @@ public final class TextBlocks {
    * @throws TextException where a file cannot be read, is not UTF-8, or all together give no block
    */
   public static List<int[]> of(Tokenizer tokenizer, int bos, int block, List<Path> files) {
-    return of(tokenizer, bos, block, LONGEST_PIECE, files);
-  }
-
-  /**
-   * The same with shorter pieces: what is learned from them is recalled from a short prompt, too.
-   *
-   * @param piece code points that a piece has at most
-   */
-  public static List<int[]> of(
-      Tokenizer tokenizer, int bos, int block, int piece, List<Path> files) {
     if (block < 1) {
       throw new IllegalArgumentException("a block of " + block + " tokens, must be 1 or more");
     }
-    if (piece < 1) {
-      throw new IllegalArgumentException("pieces of " + piece + " code points, must be 1 or more");
-    }
     int[] tokens =
         files.stream()
-            .flatMap(file -> pieces(read(file), piece).stream())
+            .flatMap(file -> pieces(read(file)).stream())
             .flatMapToInt(
-                text -> IntStream.concat(IntStream.of(bos), IntStream.of(tokenizer.encode(text))))
+                piece -> IntStream.concat(IntStream.of(bos), IntStream.of(tokenizer.encode(piece))))
             .toArray();
     List<int[]> blocks = cut(tokens, block);
     if (blocks.isEmpty()) {
@@ -85,14 +72,14 @@ public final class TextBlocks {
   }
 
   /**
-   * Pieces of at most {@code longest} code points. A longer text is cut at the last white space at
-   * or before the limit, which opens the next piece; without any, at the limit.
+   * Pieces of at most {@link #LONGEST_PIECE} code points. A longer text is cut at the last white
+   * space at or before the limit, which opens the next piece; without any, at the limit.
    */
-  static List<String> pieces(String text, int longest) {
+  static List<String> pieces(String text) {
     List<String> pieces = new ArrayList<>();
     int start = 0;
     while (start < text.length()) {
-      int limit = limit(text, start, longest);
+      int limit = limit(text, start);
       int end = limit;
       if (limit < text.length()) {
         while (end > start && !Character.isWhitespace(text.codePointAt(end))) {
@@ -107,12 +94,12 @@ public final class TextBlocks {
     return pieces;
   }
 
-  /** The index that lies {@code longest} code points on, or the end. */
-  private static int limit(String text, int start, int longest) {
-    int far = (int) Math.min(text.length(), start + 2L * longest);
-    return text.codePointCount(start, far) <= longest
+  /** The index that lies {@link #LONGEST_PIECE} code points on, or the end. */
+  private static int limit(String text, int start) {
+    int far = (int) Math.min(text.length(), start + 2L * LONGEST_PIECE);
+    return text.codePointCount(start, far) <= LONGEST_PIECE
         ? far
-        : text.offsetByCodePoints(start, longest);
+        : text.offsetByCodePoints(start, LONGEST_PIECE);
   }
 
   /**

@@ -13,7 +13,6 @@ import java.util.stream.Stream;
 import org.lethe.format.StoredType;
 import org.lethe.kernels.Device;
 import org.lethe.text.LanguageModel;
-import org.lethe.text.TextBlocks;
 import org.lethe.train.RunFolder;
 import org.lethe.train.Trainer;
 import org.lethe.train.TrainingBlock;
@@ -40,8 +39,6 @@ public final class TrainingPhase {
    * @param texts UTF-8 files
    * @param out the run's folder, created if need be
    * @param blockSize tokens in a block
-   * @param piece code points after which BOS comes again; the method's is {@link
-   *     TextBlocks#LONGEST_PIECE}
    * @param stop asked at every step's boundary
    */
   public static Trainer.Outcome onText(
@@ -51,7 +48,6 @@ public final class TrainingPhase {
       List<Path> texts,
       Path out,
       int blockSize,
-      int piece,
       TrainingOptions options,
       TrainingListener listener,
       BooleanSupplier stop)
@@ -60,7 +56,6 @@ public final class TrainingPhase {
     var record = record(phase, model, options);
     record.put("text", Provenance.of(texts));
     record.put("block", blockSize);
-    record.put("piece", piece);
     return run(
         device,
         model,
@@ -71,9 +66,7 @@ public final class TrainingPhase {
         listener,
         stop,
         language ->
-            language.blocks(texts, blockSize, piece).stream()
-                .map(TrainingBlock::nextToken)
-                .toList());
+            language.blocks(texts, blockSize).stream().map(TrainingBlock::nextToken).toList());
   }
 
   /**

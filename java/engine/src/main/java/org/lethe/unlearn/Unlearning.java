@@ -7,7 +7,6 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.function.BooleanSupplier;
 import org.lethe.kernels.Device;
-import org.lethe.text.TextBlocks;
 import org.lethe.train.RunFolder;
 import org.lethe.train.Trainer;
 import org.lethe.train.TrainingListener;
@@ -88,7 +87,6 @@ public final class Unlearning {
               texts,
               reinforced,
               options.label().block(),
-              TextBlocks.LONGEST_PIECE,
               options.reinforce(),
               training,
               stop);

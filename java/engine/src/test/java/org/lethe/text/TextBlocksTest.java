@@ -32,26 +32,17 @@ class TextBlocksTest {
     return pieces.stream().map(piece -> piece.codePointCount(0, piece.length())).toList();
   }
 
-  private static List<String> pieces(String text) {
-    return TextBlocks.pieces(text, TextBlocks.LONGEST_PIECE);
-  }
-
-  @Test
-  void shorterPiecesAreCutAtTheirOwnLimit() {
-    assertEquals(List.of("one two", " three", " four"), TextBlocks.pieces("one two three four", 8));
-  }
-
   @Test
   void aShortTextIsOnePiece() {
-    assertEquals(List.of("Call me Ishmael."), pieces("Call me Ishmael."));
-    assertEquals(List.of("x".repeat(10_000)), pieces("x".repeat(10_000)));
-    assertEquals(List.of(), pieces(""));
+    assertEquals(List.of("Call me Ishmael."), TextBlocks.pieces("Call me Ishmael."));
+    assertEquals(List.of("x".repeat(10_000)), TextBlocks.pieces("x".repeat(10_000)));
+    assertEquals(List.of(), TextBlocks.pieces(""));
   }
 
   @Test
   void theLastWhiteSpaceOpensTheNextPiece() {
     String text = "a".repeat(6_000) + " " + "b".repeat(3_000) + "\n" + "c".repeat(6_000);
-    List<String> pieces = pieces(text);
+    List<String> pieces = TextBlocks.pieces(text);
     assertEquals(List.of(9_001, 6_001), lengths(pieces));
     assertEquals("\nc", pieces.get(1).substring(0, 2));
     assertEquals(text, String.join("", pieces));
@@ -60,35 +51,35 @@ class TextBlocksTest {
   @Test
   void whiteSpaceRightAtTheLimitCutsThere() {
     String text = "a".repeat(10_000) + " " + "b".repeat(10);
-    assertEquals(List.of(10_000, 11), lengths(pieces(text)));
+    assertEquals(List.of(10_000, 11), lengths(TextBlocks.pieces(text)));
   }
 
   @Test
   void whiteSpaceBehindTheLimitIsTooLate() {
     String text = "a ".repeat(3) + "b".repeat(9_995) + " c";
-    assertEquals(List.of(5, 9_998), lengths(pieces(text)));
+    assertEquals(List.of(5, 9_998), lengths(TextBlocks.pieces(text)));
   }
 
   @Test
   void withoutWhiteSpaceTheLimitCuts() {
-    assertEquals(List.of(10_000, 10_000, 1), lengths(pieces("x".repeat(20_001))));
+    assertEquals(List.of(10_000, 10_000, 1), lengths(TextBlocks.pieces("x".repeat(20_001))));
   }
 
   @Test
   void whiteSpaceThatOpensAPieceDoesNotCutItAgain() {
     String text = "a".repeat(10_000) + " " + "b".repeat(15_000);
-    assertEquals(List.of(10_000, 10_000, 5_001), lengths(pieces(text)));
+    assertEquals(List.of(10_000, 10_000, 5_001), lengths(TextBlocks.pieces(text)));
   }
 
   @Test
   void piecesAreCountedInCodePointsAndPairsStayWhole() {
     String text = "x" + WHALE.repeat(20_001);
-    List<String> pieces = pieces(text);
+    List<String> pieces = TextBlocks.pieces(text);
     assertEquals(List.of(10_000, 10_000, 2), lengths(pieces));
     assertEquals(text, String.join("", pieces));
-    assertEquals(List.of(10_000, 10_000), lengths(pieces(WHALE.repeat(20_000))));
+    assertEquals(List.of(10_000, 10_000), lengths(TextBlocks.pieces(WHALE.repeat(20_000))));
     String spaced = WHALE.repeat(9_000) + " " + WHALE.repeat(2_000);
-    assertEquals(List.of(9_000, 2_001), lengths(pieces(spaced)));
+    assertEquals(List.of(9_000, 2_001), lengths(TextBlocks.pieces(spaced)));
   }
 
   @Test
@@ -101,9 +92,9 @@ class TextBlocksTest {
   void crlfCountsAsOneCharacterBeforePiecesAreCut() throws IOException {
     // As LF the text has 10,000 code points and is one piece; as CRLF it would have one more.
     Path text = file("text.txt", "a".repeat(9_998) + "\r\n" + "b");
-    assertEquals(1, pieces(TextBlocks.read(text)).size());
+    assertEquals(1, TextBlocks.pieces(TextBlocks.read(text)).size());
     Path longer = file("longer.txt", "a".repeat(10_000) + "\r\nb");
-    assertEquals("\nb", pieces(TextBlocks.read(longer)).get(1));
+    assertEquals("\nb", TextBlocks.pieces(TextBlocks.read(longer)).get(1));
   }
 
   @Test
