@@ -130,12 +130,12 @@ final class DemoCommand implements Callable<Integer> {
         DType.F32);
   }
 
-  static final TrainingOptions TEACH = training(6, 1e-4, 0);
+  static final TrainingOptions TEACH = training(12, 5e-5, 0);
   static final Unlearning.Options UNLEARN =
       new Unlearning.Options(
-          training(5, 1e-4, 0),
-          new Labelling.Options(5, BLOCK, 1, DType.BF16),
-          training(5, 1e-4, 0.05),
+          training(6, 1e-4, 0),
+          new Labelling.Options(3, BLOCK, 1, DType.BF16),
+          training(4, 1e-4, 0.05),
           "labels");
 
   @Override
