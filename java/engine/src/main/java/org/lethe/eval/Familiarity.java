@@ -30,7 +30,9 @@ public final class Familiarity {
   /** The greedy completion of a prompt, held against the expressions that only the text has. */
   public static Completion complete(
       LanguageModel model, Prompt prompt, Collection<String> uniqueExpressions) {
-    String text = model.generate(prompt.text(), COMPLETION_TOKENS, Sampling.GREEDY);
+    int room = model.weights().config().positions() - model.prompt(prompt.text()).length;
+    String text =
+        model.generate(prompt.text(), Math.clamp(room, 1, COMPLETION_TOKENS), Sampling.GREEDY);
     List<String> named =
         uniqueExpressions.stream().filter(e -> names(text, e) && !names(prompt.text(), e)).toList();
     return new Completion(prompt, text, named);
