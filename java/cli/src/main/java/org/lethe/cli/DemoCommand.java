@@ -10,6 +10,7 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
 import org.lethe.eval.Evaluation;
@@ -36,6 +37,7 @@ import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
+import tools.jackson.core.JacksonException;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
@@ -256,7 +258,7 @@ final class DemoCommand implements Callable<Integer> {
         : List.of();
   }
 
-  /** Evaluates a model, or reads what an earlier call found. */
+  /** Evaluates a model, or reads what an earlier call found with the same prompts. */
   private Evaluation evaluate(
       Device opened,
       Progress progress,
@@ -270,7 +272,14 @@ final class DemoCommand implements Callable<Integer> {
     Path file = out.resolve("evaluation-" + name + ".json");
     var json = new JsonMapper();
     if (Files.exists(file)) {
-      return json.readValue(Files.readAllBytes(file), Evaluation.class);
+      try {
+        Evaluation found = json.readValue(Files.readAllBytes(file), Evaluation.class);
+        if (found.prompts().equals(Set.copyOf(asked))) {
+          return found;
+        }
+      } catch (JacksonException e) {
+        // Damaged: it is made again.
+      }
     }
     progress.begin("eval " + name, "prompts", 0, asked.size() + 2);
     try (LanguageModel language = LanguageModel.open(opened, path, DType.BF16)) {

@@ -3,6 +3,9 @@ package org.lethe.eval;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.List;
+import java.util.Set;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.lethe.text.LanguageModel;
 
 /**
@@ -78,6 +81,14 @@ public record Evaluation(
   /** Familiarity by completion: the share of completions that show the model knows the text. */
   public double familiarity() {
     return completions.stream().mapToDouble(c -> c.familiar() ? 1 : 0).average().orElse(Double.NaN);
+  }
+
+  /** The prompts it was made with. */
+  public Set<Prompt> prompts() {
+    return Stream.concat(
+            answers.stream().map(Answer::prompt),
+            completions.stream().map(Familiarity.Completion::prompt))
+        .collect(Collectors.toSet());
   }
 
   /** The part of it that concerns one split of the prompts. */

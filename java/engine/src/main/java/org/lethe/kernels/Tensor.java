@@ -159,14 +159,6 @@ public final class Tensor implements AutoCloseable {
         device, viewName, dtype, viewShape.clone(), address() + first * dtype.bytes(), false);
   }
 
-  /** The same elements as another shape. */
-  public Tensor reshape(long... viewShape) {
-    if (elements(viewShape) != elements()) {
-      throw new IllegalArgumentException(this + " cannot become " + Arrays.toString(viewShape));
-    }
-    return view(name, 0, viewShape);
-  }
-
   /** The same bytes, from {@code first} (a byte) on, as elements of another dtype. */
   public Tensor cast(String viewName, DType viewType, long first, long... viewShape) {
     checkRange("bytes", first, Math.multiplyExact(elements(viewShape), viewType.bytes()), bytes());

@@ -2,7 +2,10 @@ package org.lethe.model;
 
 import java.util.Arrays;
 import java.util.List;
+import java.util.Objects;
+import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
+import org.lethe.kernels.DType;
 import org.lethe.kernels.Kernels;
 import org.lethe.kernels.Kernels.Layout;
 import org.lethe.kernels.Tensor;
@@ -325,15 +328,12 @@ public final class Llama implements AutoCloseable {
           "%d of the most probable tokens of a vocabulary of %d".formatted(k, config.vocabulary()));
     }
     try (KeyValueCache cache = new KeyValueCache(weights, tokens.length);
-        Tensor index = weights.device().allocate("top k", org.lethe.kernels.DType.I32, 1, k);
-        Tensor probability =
-            weights.device().allocate("top k", org.lethe.kernels.DType.F32, 1, k)) {
+        Tensor index = weights.device().allocate("top k", DType.I32, 1, k);
+        Tensor probability = weights.device().allocate("top k", DType.F32, 1, k)) {
       kernels.topK(index, probability, decode(tokens, cache));
       int[] ids = index.toInts();
       float[] p = probability.toFloats();
-      return java.util.stream.IntStream.range(0, k)
-          .mapToObj(i -> new TokenProbability(ids[i], p[i]))
-          .toList();
+      return IntStream.range(0, k).mapToObj(i -> new TokenProbability(ids[i], p[i])).toList();
     }
   }
 
@@ -399,7 +399,7 @@ public final class Llama implements AutoCloseable {
   }
 
   private Tensor table() {
-    return java.util.Objects.requireNonNull(ropeTable);
+    return Objects.requireNonNull(ropeTable);
   }
 
   /** Makes the table cover {@code positions}, growing by doubling. */
