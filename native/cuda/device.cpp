@@ -13,6 +13,10 @@
 #include "check.h"
 #include "matmul.h"
 
+#ifndef LETHE_DEVICE
+#define LETHE_DEVICE "cuda"  // the emulator is "simt"
+#endif
+
 namespace lethe::gpu {
 
 #define LETHE_DECLARE(name) decltype(lethe_##name) name __attribute__((weak));
@@ -464,7 +468,9 @@ lethe_status lethe_describe(lethe_device *device, char *buffer, int64_t capacity
     std::unique_ptr<lethe_device> fresh;
     if (device == nullptr) fresh = lethe::gpu::open_device({});
     lethe_device &described = device == nullptr ? *fresh : *device;
-    if (described.lost() != nullptr) return fail(LETHE_DEVICE_LOST, "describe: the device is lost since an earlier failure: %s", described.lost());
+    if (described.lost() != nullptr) {
+      return fail(LETHE_DEVICE_LOST, "describe: the device is lost since an earlier failure: %s", described.lost());
+    }
     described.on(nullptr);
     cudaDeviceProp properties;
     described.check(cudaGetDeviceProperties(&properties, described.state->gpu), "cudaGetDeviceProperties");
@@ -472,7 +478,7 @@ lethe_status lethe_describe(lethe_device *device, char *buffer, int64_t capacity
     described.check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
     const lethe::gpu::CublasLt &cublas = described.products->library();
     const std::string text =
-        "{\"name\":" + json_string(properties.name) + ",\"gpu\":" + std::to_string(described.state->gpu) +
+        "{\"device\":\"" LETHE_DEVICE "\",\"name\":" + json_string(properties.name) + ",\"gpu\":" + std::to_string(described.state->gpu) +
         ",\"compute_capability\":\"" + std::to_string(properties.major) + "." + std::to_string(properties.minor) +
         "\",\"multiprocessors\":" + std::to_string(described.multiprocessors) + ",\"memory_bytes\":" + std::to_string(total) +
         ",\"free_bytes\":" + std::to_string(free) + ",\"allocated_bytes\":" + std::to_string(described.state->allocated) +
