@@ -14,6 +14,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Locale;
 import org.bytedeco.javacpp.Loader;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A loaded device library: {@code liblethe_NAME}, from the file that the system property {@code
@@ -41,11 +42,8 @@ final class NativeLibrary {
       if (given != null && !Files.isRegularFile(Path.of(given))) {
         throw unsupported("lethe.library." + name + "=" + given + ": there is no such file");
       }
-      limitSpinning();
-      // libdnnl finds its libgomp, and liblethe its libdnnl, by soname among what is loaded.
-      for (String needed : new String[] {"libgomp.so.1", "libdnnl.so.3"}) {
-        SymbolLookup.libraryLookup(
-            unpack("org/bytedeco/dnnl/linux-x86_64/" + needed), Arena.global());
+      if (name.equals("cpu")) {
+        loadOneDnn();
       }
       Path file =
           given != null
@@ -57,6 +55,37 @@ final class NativeLibrary {
     } catch (IOException | IllegalArgumentException e) {
       throw unsupported("cannot load the library of device '" + name + "': " + e.getMessage());
     }
+  }
+
+  /** libdnnl finds its libgomp, and liblethe_cpu its libdnnl, by soname among what is loaded. */
+  private static void loadOneDnn() throws IOException {
+    limitSpinning();
+    for (String needed : new String[] {"libgomp.so.1", "libdnnl.so.3"}) {
+      SymbolLookup.libraryLookup(
+          unpack("org/bytedeco/dnnl/linux-x86_64/" + needed), Arena.global());
+    }
+  }
+
+  /**
+   * The libcublasLt that the system property {@code lethe.cublas} names, or else that of JavaCPP's
+   * CUDA on the class path; null leaves it to the system.
+   */
+  static @Nullable Path cublas() {
+    String given = System.getProperty("lethe.cublas");
+    if (given != null) {
+      return Path.of(given).toAbsolutePath();
+    }
+    for (String version : new String[] {"13", "12"}) {
+      String resource = "org/bytedeco/cuda/linux-x86_64/libcublasLt.so." + version;
+      if (NativeLibrary.class.getClassLoader().getResource(resource) != null) {
+        try {
+          return unpack(resource);
+        } catch (IOException e) {
+          throw unsupported("cannot unpack JavaCPP's cuBLAS: " + e.getMessage());
+        }
+      }
+    }
+    return null;
   }
 
   /** The file that was loaded. */
@@ -123,7 +152,9 @@ final class NativeLibrary {
     URL url = NativeLibrary.class.getClassLoader().getResource(resource);
     if (url == null) {
       throw unsupported(
-          "not on the class path: " + resource + " (is its jar missing, or not built yet?)");
+          "not on the class path: "
+              + resource
+              + " (is its jar missing, or not built yet? ./lethe build --help)");
     }
     if (url.getProtocol().equals("file")) {
       return Path.of(url.getPath()).toAbsolutePath();
