@@ -123,7 +123,7 @@ constexpr int kExactForwardTile = 32;
 
 // A block takes 32 queries of one head; keys and values share a buffer. 71 KB at D = 256.
 template <class Float, int kD>
-__global__ void __launch_bounds__(kExactThreads)
+__global__ void __launch_bounds__(kExactThreads, 2)
     attention_forward_exact(Float *out, int64_t ld_out, float *lse, const Float *q, int64_t ld_q, const Float *k, const Float *v,
                             int64_t ld_kv, Heads heads) {
   constexpr int kTile = kExactForwardTile, kRows = kTile / 8, kColumns = kTile / 16;
