@@ -257,7 +257,10 @@ __device__ inline void load_exact(float *tile, const Float *head, int64_t ld, in
       float x[kCount] = {};
       if (first + row < heads.T && column < heads.D) unpack(load_wide(head + (first + row) * ld + column), x);
 #pragma unroll
-      for (int j = 0; j < kCount; j++) tile[row * kExactLd<kD> + column + j] = x[j];
+      for (int j = 0; j < kCount; j += 4) {
+        const float part[4] = {x[j], x[j + 1], x[j + 2], x[j + 3]};
+        store_wide(tile + row * kExactLd<kD> + column + j, pack(part));
+      }
     }
   } else {
 #pragma unroll 1
@@ -324,12 +327,21 @@ __device__ inline void store_exact(Float *head, int64_t ld, int first, const Hea
     const int row = first + thread_row() * (kTile / 8) + r;
     if (row >= heads.T) continue;
 #pragma unroll
-    for (int i = 0; i < kD / 64; i++)
+    for (int i = 0; i < kD / 64; i++) {
+      const int column = 64 * i + 4 * thread_column();
+      Float *const to = head + row * ld + column;
+      float x[4];
 #pragma unroll
-      for (int e = 0; e < 4; e++) {
-        const int column = 64 * i + 4 * thread_column() + e;
-        if (column < heads.D) head[row * ld + column] = from_float<Float>(c[r][4 * i + e] * factor[r]);
+      for (int e = 0; e < 4; e++) x[e] = c[r][4 * i + e] * factor[r];
+      if (Wide<Float>::kCount == 4 && heads.wide_out) {
+        if (column < heads.D) store_wide(reinterpret_cast<float *>(to), pack(x));
+      } else {
+#pragma unroll
+        for (int e = 0; e < 4; e++) {
+          if (column + e < heads.D) to[e] = from_float<Float>(x[e]);
+        }
       }
+    }
   }
 }
 

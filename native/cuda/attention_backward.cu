@@ -146,7 +146,7 @@ __global__ void __launch_bounds__(kBackwardThreads, 2)
 
 // A warp takes 16 queries and holds their q, d_out and dQ. 55 KB at D = 64 and 70 KB at 128.
 template <int kD>
-__global__ void __launch_bounds__(kBackwardThreads, 2)
+__global__ void __launch_bounds__(kBackwardThreads, 3)
     attention_backward_queries(Bf16 *d_q, int64_t ld_dq, const Bf16 *d_out, int64_t ld_dout, const float *lse, const float *delta,
                                const Bf16 *q, int64_t ld_q, const Bf16 *k, const Bf16 *v, int64_t ld_kv, Heads heads) {
   constexpr int kKeys = kBackwardStep<kD>, kN = kKeys / 8, kStage = 2 * kKeys * kLd<kD>;
