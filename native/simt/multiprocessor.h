@@ -47,7 +47,6 @@ struct Thread : Place {
   Together waits_for;
   Site site;  // of what it waits for
   int groups;  // of asynchronous copies, committed
-  std::vector<AsyncCopy> copies;
 };
 
 // Threads of a warp that come together to do one thing: those of `mask`.
@@ -123,6 +122,7 @@ class Multiprocessor {
   size_t region_bytes;
   Thread *threads;
   Warp warps[kMostWarps];
+  std::vector<std::vector<AsyncCopy>> copies;  // a thread's, which it has not waited for
   SharedMemory shared;
   BarrierState barrier;
   BarrierResult barrier_result;
