@@ -146,17 +146,19 @@ void with_type(int32_t dtype, Body body) {
 // e^x and a / b as exactly as a result of Float is worth: for bf16 to some units in the last place of fp32.
 template <class Float>
 __device__ inline float exp_for(float x) {
-#if defined(__CUDACC__)
-  if constexpr (sizeof(Float) == 2) return __expf(x);
-#endif
-  return expf(x);
+  if constexpr (sizeof(Float) == 2) {
+    return __expf(x);
+  } else {
+    return expf(x);
+  }
 }
 template <class Float>
 __device__ inline float divide_for(float a, float b) {
-#if defined(__CUDACC__)
-  if constexpr (sizeof(Float) == 2) return __fdividef(a, b);  // 0 where b is above 2^126
-#endif
-  return a / b;
+  if constexpr (sizeof(Float) == 2) {
+    return __fdividef(a, b);  // 0 where b is above 2^126
+  } else {
+    return a / b;
+  }
 }
 
 // ---- on the device: groups of elements ----------------------------------------------------------------------------------
@@ -171,6 +173,7 @@ constexpr float kNothing = -0.0f;  // what added leaves every number as it is, -
 // where left is at least kCount or not above 0. Else element by element: what is computed does not depend on it.
 template <bool kWide, int kCount, class Float>
 __device__ inline void load(float (&x)[kCount], const Float *from, int64_t left, float rest = 0.0f) {
+  static_assert(kCount % Wide<Float>::kCount == 0, "whole accesses of 128 bits");
   if constexpr (kWide) {
     constexpr int kEach = Wide<Float>::kCount;
 #pragma unroll
@@ -194,6 +197,7 @@ __device__ inline void load(float (&x)[kCount], const Float *from, int64_t left,
 // The same the other way: elements beyond the end are not written.
 template <bool kWide, int kCount, class Float>
 __device__ inline void store(Float *to, const float (&x)[kCount], int64_t left) {
+  static_assert(kCount % Wide<Float>::kCount == 0, "whole accesses of 128 bits");
   if constexpr (kWide) {
     constexpr int kEach = Wide<Float>::kCount;
 #pragma unroll

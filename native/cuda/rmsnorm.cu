@@ -160,7 +160,8 @@ __global__ void __launch_bounds__(kBackwardThreads)
 #pragma unroll
     for (int g = 0; g < kGroups; g++) store<kWide>(block_sums + first + g * step, sums[g], d - first - g * step);
   } else {
-    for (int64_t i = first; i < d; i += step) store<kWide>(block_sums + i, {0.0f}, d - i);
+    const float zeros[kCount] = {};
+    for (int64_t i = first; i < d; i += step) store<kWide>(block_sums + i, zeros, d - i);
     for (int64_t row = block * N / blocks; row < end; row++) {
       const float r = rstd[row];
       float products = 0.0f;
