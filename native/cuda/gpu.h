@@ -43,19 +43,20 @@ inline dim3 grid(int64_t x, int64_t y = 1) {
 template <class... Parameters, class... Arguments>
 void launch(lethe_device *device, lethe_stream *stream, dim3 grid, int block, int64_t shared, void (*kernel)(Parameters...),
             Arguments... arguments) {
+  const cudaStream_t on = device->on(stream);
 #if defined(__CUDACC__)
   if (shared > 48 * 1024) {
     device->check(cudaFuncSetAttribute(reinterpret_cast<const void *>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
                                        static_cast<int>(shared)),
                   "cudaFuncSetAttribute");
   }
-  kernel<<<grid, block, static_cast<size_t>(shared), device->on(stream)>>>(static_cast<Parameters>(arguments)...);
-  device->check(cudaGetLastError(), "launch");
+  kernel<<<grid, block, static_cast<size_t>(shared), on>>>(static_cast<Parameters>(arguments)...);
+  const cudaError_t status = cudaGetLastError();
 #else
-  device->check(simt::launch(grid, block, static_cast<size_t>(shared), device->on(stream), kernel,
-                             static_cast<Parameters>(arguments)...),
-                "launch");
+  const cudaError_t status =
+      simt::launch(grid, block, static_cast<size_t>(shared), on, kernel, static_cast<Parameters>(arguments)...);
 #endif
+  device->launched(status, stream, "launch");
 }
 
 // Whether 128-bit accesses fit: every address and every row stride (in bytes) a multiple of 16.
