@@ -32,7 +32,7 @@ __device__ inline void store_16(uint16_t *to, const uint32_t (&x)[8], int64_t le
     Wide<uint16_t> wide;
 #pragma unroll
     for (int i = 0; i < 4; i++) wide.word[i] = (x[2 * i] & 0xffffu) | (x[2 * i + 1] << 16);
-    store_wide(to, wide);
+    store_wide_global(to, wide);
   } else {
 #pragma unroll
     for (int i = 0; i < 8; i++) {

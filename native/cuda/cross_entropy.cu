@@ -29,7 +29,7 @@ __device__ inline Row row_of(const Float *logits, int64_t V, int32_t target, Flo
   const float of_target = to_float(logits[target]);
   Softmax softmax{of_target, 0.0f};  // what the target is masked with is then never the largest
   block_groups<kWide, 2>(logits, V, -INFINITY, [&](int64_t i, float(&x)[kCount]) {
-    if (i < keep) store<true>(kept + i, x, kCount);
+    if (i < keep) store_wide(kept + i, pack(x));
     if (i <= target && target < i + kCount) {
 #pragma unroll
       for (int j = 0; j < kCount; j++) {
@@ -82,7 +82,7 @@ __global__ void __launch_bounds__(kRowThreads)
     };
     for (int64_t at = first; at < keep; at += kRowThreads * kCount) {
       float values[kCount];
-      load<true>(values, kept + at, kCount);
+      unpack(load_wide(kept + at), values);
       write(at, values);
     }
     block_groups<kWide, 2>(x + keep, V - keep, 0.0f, [&](int64_t at, float(&values)[kCount]) { write(keep + at, values); });

@@ -36,15 +36,13 @@ __device__ inline float add_residual(float (&x)[kCount], const float (&added)[kC
 }
 
 template <bool kWide, class Float, int kCount>
-__device__ inline void scale_row(Float *y, float (&x)[kCount], float r, const Float *weight, int64_t left) {
-  float w[kCount];
-  load<kWide>(w, weight, left);
+__device__ inline void scale(Float *y, float (&x)[kCount], float r, const float (&w)[kCount], int64_t left) {
 #pragma unroll
   for (int j = 0; j < kCount; j++) x[j] = x[j] * r * w[j];
   store<kWide>(y, x, left);
 }
 
-constexpr int kForwardThreads = 1024;
+constexpr int kForwardThreads = 512;
 
 // A block a row
 template <class Float, int kKept, bool kWide>
@@ -58,11 +56,13 @@ __global__ void __launch_bounds__(kForwardThreads)
     Float *const kept = sum == nullptr ? nullptr : sum + row * d, *const out = y + row * d;
     float squares = 0.0f;
     if constexpr (kKept != kNone) {
-      float values[kGroups][kCount], more[kGroups][kCount] = {};
+      float values[kGroups][kCount], more[kGroups][kCount] = {}, w[kGroups][kCount];
 #pragma unroll
       for (int g = 0; g < kGroups; g++) {
-        load<kWide>(values[g], in + first + g * step, d - first - g * step);
-        if (added != nullptr) load<kWide>(more[g], added + first + g * step, d - first - g * step);
+        const int64_t i = first + g * step;
+        load<kWide>(values[g], in + i, d - i);
+        if (added != nullptr) load<kWide>(more[g], added + i, d - i);
+        load<kWide>(w[g], weight + i, d - i);
       }
 #pragma unroll
       for (int g = 0; g < kGroups; g++) {
@@ -74,7 +74,7 @@ __global__ void __launch_bounds__(kForwardThreads)
 #pragma unroll
       for (int g = 0; g < kGroups; g++) {
         const int64_t i = first + g * step;
-        scale_row<kWide>(out + i, values[g], r, weight + i, d - i);
+        scale<kWide>(out + i, values[g], r, w[g], d - i);
       }
     } else {
       for (int64_t i = first; i < d; i += step) {
@@ -87,9 +87,10 @@ __global__ void __launch_bounds__(kForwardThreads)
       if (rstd != nullptr && thread() == 0) rstd[row] = r;
       const Float *const normed = kept == nullptr ? in : kept;
       for (int64_t i = first; i < d; i += step) {
-        float values[kCount];
+        float values[kCount], w[kCount];
         load<kWide>(values, normed + i, d - i);
-        scale_row<kWide>(out + i, values, r, weight + i, d - i);
+        load<kWide>(w, weight + i, d - i);
+        scale<kWide>(out + i, values, r, w, d - i);
       }
     }
   }
@@ -118,7 +119,7 @@ constexpr int kBackwardThreads = 512;
 template <class Float, int kKept, bool kWide>
 __global__ void __launch_bounds__(kBackwardThreads)
     rmsnorm_backward_kernel(Float *d_x, float *partial, const Float *d_y, const Float *x, const Float *weight, const float *rstd,
-                            const Float *d_residual, int64_t N, int64_t d) {
+                            const Float *d_residual, int64_t N, int64_t d, float inverse_d) {
   constexpr int kCount = kGroup<Float>, kGroups = kKeptGroups<Float, kKept>;
   const int64_t first = static_cast<int64_t>(thread()) * kCount, step = static_cast<int64_t>(threads()) * kCount;
   const int64_t blocks = gridDim.x, block = blockIdx.x, end = (block + 1) * N / blocks;
@@ -149,7 +150,7 @@ __global__ void __launch_bounds__(kBackwardThreads)
           products = fmaf(dy[g][j], n[g][j], products);
         }
       }
-      const float mean = block_sum(products) / static_cast<float>(d);
+      const float mean = block_sum(products) * inverse_d;
 #pragma unroll
       for (int g = 0; g < kGroups; g++) {
 #pragma unroll
@@ -179,7 +180,7 @@ __global__ void __launch_bounds__(kBackwardThreads)
         }
         store<kWide>(block_sums + i, sums, d - i);
       }
-      const float mean = block_sum(products) / static_cast<float>(d);
+      const float mean = block_sum(products) * inverse_d;
       for (int64_t i = first; i < d; i += step) {
         float n[kCount], dy[kCount], w[kCount], added[kCount];
         load<kWide>(n, x + row * d + i, d - i);
@@ -230,7 +231,7 @@ lethe_status rmsnorm_backward(lethe_device *device, void *d_x, void *d_weight, c
                         : kept == 8                  ? rmsnorm_backward_kernel<Float, 8, true>
                                                      : rmsnorm_backward_kernel<Float, 16, true>;
     launch(device, stream, grid(blocks), row_threads(d, kept, kBackwardThreads), 0, kernel, d_x, partial, d_y, x, weight, rstd,
-           d_residual, N, d);
+           d_residual, N, d, 1.0f / static_cast<float>(d));
   });
   with_type(grad_dtype, [&](auto type) {
     launch(device, stream, grid(divide_up(d, kWarp)), kColumnThreads, 0, rmsnorm_weight_kernel<decltype(type)>, d_weight, partial, blocks,
