@@ -19,21 +19,13 @@
 
 namespace lethe::gpu {
 
-#define LETHE_DECLARE(name) decltype(lethe_##name) name __attribute__((weak));
+#define LETHE_DECLARE(name) decltype(lethe_##name) name;
 LETHE_KERNELS(LETHE_DECLARE)
 #undef LETHE_DECLARE
 
 namespace {
 
-// What stands for a kernel that is not linked in yet.
-template <class Function>
-struct Missing;
-template <class... Parameters>
-struct Missing<lethe_status(Parameters...)> {
-  static lethe_status call(Parameters...) { return fail(LETHE_UNSUPPORTED, "this library does not have the operation yet"); }
-};
-
-#define LETHE_FIELD(name) .name = name != nullptr ? name : Missing<decltype(lethe_##name)>::call,
+#define LETHE_FIELD(name) .name = name,
 const Kernels kernels = {LETHE_KERNELS(LETHE_FIELD)};
 #undef LETHE_FIELD
 
