@@ -126,11 +126,11 @@ void require_gpu(int gpu) {
   const std::string runtime = cuda_version(runtime_version());
   if (driver == 0) {
     raise(LETHE_UNSUPPORTED, "no NVIDIA driver: libcuda.so.1 is not there or does not start (%s); these kernels are built with CUDA "
-          "%s: install a driver for it", cudaGetErrorName(status), runtime.c_str());
+          "%s, which takes driver 580 or newer", cudaGetErrorName(status), runtime.c_str());
   }
   if (status == cudaErrorInsufficientDriver) {
-    raise(LETHE_UNSUPPORTED, "the NVIDIA driver is too old: it is one for CUDA %s, these kernels are built with CUDA %s; install a "
-          "newer driver", cuda_version(driver).c_str(), runtime.c_str());
+    raise(LETHE_UNSUPPORTED, "the NVIDIA driver is too old: it is one for CUDA %s, these kernels are built with CUDA %s, which "
+          "takes driver 580 or newer", cuda_version(driver).c_str(), runtime.c_str());
   }
   if (status == cudaErrorNoDevice || (status == cudaSuccess && count == 0)) {
     raise(LETHE_UNSUPPORTED, "no GPU: the NVIDIA driver (for CUDA %s) finds none; see what `nvidia-smi -L` lists and whether "
