@@ -9,18 +9,23 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.SymbolLookup;
 import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
+import java.lang.invoke.MethodHandles;
+import java.lang.invoke.MethodType;
 import java.net.URL;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Locale;
 import org.bytedeco.javacpp.Loader;
+import org.jspecify.annotations.Nullable;
 
 /**
- * A loaded device library: {@code liblethe_NAME}, from the file that the system property {@code
- * lethe.library.NAME} names or else from its jar, with the libraries it needs loaded before it.
+ * A loaded device library: a given file, or else {@code liblethe_NAME} from the file that the
+ * system property {@code lethe.library.NAME} names or from its jar, with the libraries it needs
+ * loaded before it.
  */
 final class NativeLibrary {
   static final int ABI_VERSION = 1;
+  private static final int RTLD_LAZY = 1;
 
   private final SymbolLookup symbols;
   private final Path file;
@@ -30,32 +35,68 @@ final class NativeLibrary {
     this.file = file;
   }
 
-  /** Loads the library of device {@code name}; it stays loaded while {@code arena} lives. */
-  static NativeLibrary load(String name, Arena arena) {
+  /**
+   * Loads the library of device {@code name}, or the file {@code given}; it stays loaded while
+   * {@code arena} lives.
+   */
+  static NativeLibrary load(String name, @Nullable Path given, Arena arena) {
     String machine = System.getProperty("os.name") + " " + System.getProperty("os.arch");
     if (!machine.toLowerCase(Locale.ROOT).equals("linux amd64")) {
       throw unsupported("device '" + name + "' needs Linux on x86-64; this is " + machine);
     }
     try {
-      String given = System.getProperty("lethe.library." + name);
-      if (given != null && !Files.isRegularFile(Path.of(given))) {
-        throw unsupported("lethe.library." + name + "=" + given + ": there is no such file");
-      }
       limitSpinning();
       // libdnnl finds its libgomp, and liblethe its libdnnl, by soname among what is loaded.
       for (String needed : new String[] {"libgomp.so.1", "libdnnl.so.3"}) {
         SymbolLookup.libraryLookup(
             unpack("org/bytedeco/dnnl/linux-x86_64/" + needed), Arena.global());
       }
-      Path file =
-          given != null
-              ? Path.of(given).toAbsolutePath()
-              : unpack("org/lethe/native/linux-x86_64/liblethe_" + name + ".so");
-      var library = new NativeLibrary(SymbolLookup.libraryLookup(file, arena), file);
+      Path file = given != null ? given : file(name);
+      if (!Files.isRegularFile(file)) {
+        throw unsupported("there is no library " + file);
+      }
+      var library = new NativeLibrary(open(file.toAbsolutePath(), arena), file);
       library.checkVersion();
       return library;
     } catch (IOException | IllegalArgumentException e) {
       throw unsupported("cannot load the library of device '" + name + "': " + e.getMessage());
+    }
+  }
+
+  private static Path file(String name) throws IOException {
+    String property = System.getProperty("lethe.library." + name);
+    return property != null
+        ? Path.of(property)
+        : unpack("org/lethe/native/linux-x86_64/liblethe_" + name + ".so");
+  }
+
+  private static SymbolLookup open(Path file, Arena arena) {
+    try {
+      return SymbolLookup.libraryLookup(file, arena);
+    } catch (IllegalArgumentException e) {
+      throw unsupported("cannot load " + file + ": " + whyNot(file));
+    }
+  }
+
+  /** What the dynamic linker says, which Java keeps to itself. */
+  private static String whyNot(Path file) {
+    Linker linker = Linker.nativeLinker();
+    SymbolLookup libc = linker.defaultLookup();
+    try (Arena arena = Arena.ofConfined()) {
+      MethodHandle dlopen =
+          linker.downcallHandle(
+              libc.findOrThrow("dlopen"),
+              FunctionDescriptor.of(
+                  ValueLayout.ADDRESS, ValueLayout.ADDRESS, ValueLayout.JAVA_INT));
+      MethodHandle dlerror =
+          linker.downcallHandle(
+              libc.findOrThrow("dlerror"), FunctionDescriptor.of(ValueLayout.ADDRESS));
+      MemorySegment _ =
+          (MemorySegment) dlopen.invokeExact(arena.allocateFrom(file.toString()), RTLD_LAZY);
+      MemorySegment text = (MemorySegment) dlerror.invokeExact();
+      return text.address() == 0 ? "no reason given" : text.reinterpret(4096).getString(0);
+    } catch (Throwable t) {
+      throw new AssertionError(t);
     }
   }
 
@@ -64,12 +105,54 @@ final class NativeLibrary {
     return file;
   }
 
+  /** A function of the library; one that it lacks says so when it is called. */
   MethodHandle bind(String function, FunctionDescriptor descriptor) {
-    MemorySegment address =
-        symbols
-            .find(function)
-            .orElseThrow(() -> unsupported(file + " lacks the function " + function));
-    return Linker.nativeLinker().downcallHandle(address, descriptor);
+    return symbols
+        .find(function)
+        .map(address -> Linker.nativeLinker().downcallHandle(address, descriptor))
+        .orElseGet(() -> lacking(function, descriptor.toMethodType()));
+  }
+
+  /** A function of {@code type} that throws. */
+  private MethodHandle lacking(String function, MethodType type) {
+    try {
+      MethodHandle exception =
+          MethodHandles.insertArguments(
+              MethodHandles.lookup()
+                  .findConstructor(
+                      DeviceException.class,
+                      MethodType.methodType(
+                          void.class, DeviceException.Status.class, String.class)),
+              0,
+              DeviceException.Status.UNSUPPORTED,
+              file.getFileName() + " lacks the function " + function);
+      MethodHandle thrower = MethodHandles.throwException(type.returnType(), DeviceException.class);
+      return MethodHandles.dropArguments(
+          MethodHandles.foldArguments(thrower, exception), 0, type.parameterList());
+    } catch (ReflectiveOperationException e) {
+      throw new LinkageError(e.getMessage(), e);
+    }
+  }
+
+  /** What the library says it would open by default, as a JSON object. */
+  String describe() {
+    MethodHandle describe =
+        bind(
+            "lethe_describe",
+            FunctionDescriptor.of(
+                ValueLayout.JAVA_INT,
+                ValueLayout.JAVA_LONG,
+                ValueLayout.ADDRESS,
+                ValueLayout.JAVA_LONG));
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment buffer = arena.allocate(8192);
+      int status = (int) describe.invokeExact(0L, buffer, buffer.byteSize());
+      return status == 0 ? buffer.getString(0) : "{}";
+    } catch (RuntimeException | Error e) {
+      throw e;
+    } catch (Throwable t) {
+      throw new AssertionError(t);
+    }
   }
 
   private void checkVersion() {
@@ -78,6 +161,8 @@ final class NativeLibrary {
       found =
           (int)
               bind("lethe_abi_version", FunctionDescriptor.of(ValueLayout.JAVA_INT)).invokeExact();
+    } catch (DeviceException e) {
+      throw e;
     } catch (Throwable t) {
       throw new AssertionError(t);
     }
