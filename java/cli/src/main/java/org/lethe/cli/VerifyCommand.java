@@ -6,7 +6,9 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
+import java.util.Set;
 import java.util.concurrent.Callable;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
@@ -70,35 +72,33 @@ final class VerifyCommand implements Callable<Integer> {
   @Override
   public Integer call() throws IOException {
     checkFilter();
-    List<Verdict> verdicts;
     PrintWriter out = spec.commandLine().getOut();
     try (Device opened = device.open(library);
         var progress = new Progress()) {
       out.printf("device %s, %s%n", opened.name(), opened.library());
       out.flush();
-      verdicts =
-          Conformance.verify(
-              opened,
-              (operation, dtype) -> isWanted(operation) && (type == null || type.dtype() == dtype),
-              following(progress));
+      List<Verdict> verdicts = Conformance.verify(opened, this::isWanted, following(progress));
+      progress.end();
+      table(out, verdicts);
       if (json != null) {
         Files.writeString(json, Json.text(object(opened, verdicts)) + "\n");
       }
+      return verdicts.stream().allMatch(Verdict::holds) ? 0 : Main.FAILED;
     }
-    table(out, verdicts);
-    return verdicts.stream().allMatch(Verdict::holds) ? 0 : Main.FAILED;
   }
 
-  private boolean isWanted(String operation) {
-    return filter.stream().anyMatch(pattern -> matches(pattern, operation));
+  private boolean isWanted(String operation, DType dtype) {
+    return (type == null || type.dtype() == dtype)
+        && filter.stream().anyMatch(pattern -> matches(pattern, operation));
   }
 
   private static boolean matches(String pattern, String operation) {
     return operation.matches("\\Q" + pattern.replace("*", "\\E.*\\Q") + "\\E");
   }
 
+  /** Each pattern names an operation that has trials: nothing to try is nothing that holds. */
   private void checkFilter() {
-    List<String> operations = Conformance.operations();
+    Set<String> operations = Conformance.operations(type == null ? null : type.dtype());
     for (String pattern : filter) {
       if (operations.stream().noneMatch(operation -> matches(pattern, operation))) {
         throw new ParameterException(
@@ -147,11 +147,7 @@ final class VerifyCommand implements Callable<Integer> {
     }
     int trials = verdicts.stream().mapToInt(Verdict::trials).sum();
     int failed = verdicts.stream().mapToInt(v -> v.failures().size()).sum();
-    out.printf(
-        "%d trials of %d operations: %s%n",
-        trials,
-        verdicts.stream().map(Verdict::operation).distinct().count(),
-        failed == 0 ? "all hold" : failed + " fail");
+    out.printf(failed == 0 ? "all %2$d trials hold%n" : "%d of %d trials fail%n", failed, trials);
   }
 
   /** A fault that trials share word for word, such as a missing function, is said once. */
@@ -170,7 +166,7 @@ final class VerifyCommand implements Callable<Integer> {
   }
 
   private static String number(double value) {
-    return value == 0 ? "0" : Double.isInfinite(value) ? "wrong" : "%.2g".formatted(value);
+    return value == 0 ? "0" : Double.isInfinite(value) ? "wrong" : "%.1e".formatted(value);
   }
 
   private Map<String, Object> object(Device opened, List<Verdict> verdicts) {
@@ -186,7 +182,7 @@ final class VerifyCommand implements Callable<Integer> {
   private static Map<String, @Nullable Object> object(Verdict v) {
     var object = new LinkedHashMap<String, @Nullable Object>();
     object.put("operation", v.operation());
-    object.put("dtype", v.dtype().toString().toLowerCase(java.util.Locale.ROOT));
+    object.put("dtype", v.dtype().toString().toLowerCase(Locale.ROOT));
     object.put("trials", v.trials());
     object.put("error", Json.number(v.worst().error()));
     object.put("tolerance", v.worst().tolerance());

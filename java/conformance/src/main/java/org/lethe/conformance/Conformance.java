@@ -2,8 +2,10 @@ package org.lethe.conformance;
 
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.function.BiPredicate;
 import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
@@ -47,9 +49,16 @@ public final class Conformance {
     void tried(int done, int all);
   }
 
-  /** The names of all operations, in the order of {@code lethe.h}. */
-  public static List<String> operations() {
-    return Trials.all().map(Trial.Case::operation).distinct().toList();
+  /**
+   * The names of all operations that have trials, in the order of {@code lethe.h}.
+   *
+   * @param dtype what they must have trials in; null for any
+   */
+  public static Set<String> operations(@Nullable DType dtype) {
+    return Trials.all()
+        .filter(c -> dtype == null || c.dtype() == dtype)
+        .map(Trial.Case::operation)
+        .collect(Collectors.toCollection(LinkedHashSet::new));
   }
 
   /**

@@ -1,7 +1,7 @@
 package org.lethe.kernels;
 
-import java.io.File;
 import java.io.IOException;
+import java.io.InputStream;
 import java.lang.foreign.Arena;
 import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.Linker;
@@ -11,9 +11,11 @@ import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
 import java.lang.invoke.MethodHandles;
 import java.lang.invoke.MethodType;
+import java.net.JarURLConnection;
 import java.net.URL;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
 import java.util.Locale;
 import org.bytedeco.javacpp.Loader;
 import org.jspecify.annotations.Nullable;
@@ -70,34 +72,38 @@ final class NativeLibrary {
         : unpack("org/lethe/native/linux-x86_64/liblethe_" + name + ".so");
   }
 
+  /**
+   * Through the dynamic linker itself first: Java keeps to itself what it says of a bad library.
+   */
   private static SymbolLookup open(Path file, Arena arena) {
-    try {
-      return SymbolLookup.libraryLookup(file, arena);
-    } catch (IllegalArgumentException e) {
-      throw unsupported("cannot load " + file + ": " + whyNot(file));
-    }
-  }
-
-  /** What the dynamic linker says, which Java keeps to itself. */
-  private static String whyNot(Path file) {
-    Linker linker = Linker.nativeLinker();
-    SymbolLookup libc = linker.defaultLookup();
-    try (Arena arena = Arena.ofConfined()) {
-      MethodHandle dlopen =
-          linker.downcallHandle(
-              libc.findOrThrow("dlopen"),
-              FunctionDescriptor.of(
-                  ValueLayout.ADDRESS, ValueLayout.ADDRESS, ValueLayout.JAVA_INT));
-      MethodHandle dlerror =
-          linker.downcallHandle(
-              libc.findOrThrow("dlerror"), FunctionDescriptor.of(ValueLayout.ADDRESS));
-      MemorySegment _ =
-          (MemorySegment) dlopen.invokeExact(arena.allocateFrom(file.toString()), RTLD_LAZY);
-      MemorySegment text = (MemorySegment) dlerror.invokeExact();
-      return text.address() == 0 ? "no reason given" : text.reinterpret(4096).getString(0);
+    MethodHandle dlopen =
+        libc(
+            "dlopen",
+            FunctionDescriptor.of(
+                ValueLayout.JAVA_LONG, ValueLayout.ADDRESS, ValueLayout.JAVA_INT));
+    MethodHandle dlerror = libc("dlerror", FunctionDescriptor.of(ValueLayout.ADDRESS));
+    MethodHandle dlclose =
+        libc("dlclose", FunctionDescriptor.of(ValueLayout.JAVA_INT, ValueLayout.JAVA_LONG));
+    try (Arena scratch = Arena.ofConfined()) {
+      MemorySegment path = scratch.allocateFrom(file.toString());
+      long handle = (long) dlopen.invokeExact(path, RTLD_LAZY);
+      if (handle == 0) {
+        MemorySegment why = (MemorySegment) dlerror.invokeExact();
+        throw unsupported("cannot load " + why.reinterpret(4096).getString(0));
+      }
+      SymbolLookup library = SymbolLookup.libraryLookup(file, arena);
+      int _ = (int) dlclose.invokeExact(handle);
+      return library;
+    } catch (RuntimeException | Error e) {
+      throw e;
     } catch (Throwable t) {
       throw new AssertionError(t);
     }
+  }
+
+  private static MethodHandle libc(String function, FunctionDescriptor descriptor) {
+    Linker linker = Linker.nativeLinker();
+    return linker.downcallHandle(linker.defaultLookup().findOrThrow(function), descriptor);
   }
 
   /** The file that was loaded. */
@@ -186,14 +192,13 @@ final class NativeLibrary {
       return;
     }
     MethodHandle setenv =
-        Linker.nativeLinker()
-            .downcallHandle(
-                Linker.nativeLinker().defaultLookup().findOrThrow("setenv"),
-                FunctionDescriptor.of(
-                    ValueLayout.JAVA_INT,
-                    ValueLayout.ADDRESS,
-                    ValueLayout.ADDRESS,
-                    ValueLayout.JAVA_INT));
+        libc(
+            "setenv",
+            FunctionDescriptor.of(
+                ValueLayout.JAVA_INT,
+                ValueLayout.ADDRESS,
+                ValueLayout.ADDRESS,
+                ValueLayout.JAVA_INT));
     try (Arena arena = Arena.ofConfined()) {
       int _ =
           (int)
@@ -210,14 +215,29 @@ final class NativeLibrary {
       throw unsupported(
           "not on the class path: " + resource + " (is its jar missing, or not built yet?)");
     }
-    if (url.getProtocol().equals("file")) {
+    if (!(url.openConnection() instanceof JarURLConnection jar)) {
       return Path.of(url.getPath()).toAbsolutePath();
     }
-    File file = Loader.cacheResource(url);
-    if (file == null) {
-      throw new IOException("could not unpack " + url);
+    // Named by its contents: built anew it is another file, though its size and its jar's times are
+    // the same.
+    Path name = Path.of(resource).getFileName();
+    Path folder =
+        Loader.getCacheDir()
+            .toPath()
+            .resolve("lethe")
+            .resolve(Long.toHexString(jar.getJarEntry().getCrc()));
+    Path file = folder.resolve(name);
+    if (!Files.exists(file)) {
+      Files.createDirectories(folder);
+      Path aside = Files.createTempFile(folder, name.toString(), null);
+      try (InputStream in = url.openStream()) {
+        Files.copy(in, aside, StandardCopyOption.REPLACE_EXISTING);
+        Files.move(aside, file, StandardCopyOption.ATOMIC_MOVE);
+      } finally {
+        Files.deleteIfExists(aside);
+      }
     }
-    return file.toPath();
+    return file;
   }
 
   private static DeviceException unsupported(String message) {
