@@ -39,6 +39,7 @@ import picocli.CommandLine.Spec;
       GenerateCommand.class,
       ExportCommand.class,
       DoctorCommand.class,
+      VerifyCommand.class,
       AssetsCommand.class
     },
     footerHeading = "%nExit codes:%n",
