@@ -24,7 +24,7 @@ class UsageTest {
   @TempDir private Path temporary;
 
   static Stream<String> commands() {
-    return new CommandLine(new Main())
+    return Main.commands("")
         .getSubcommands().entrySet().stream()
             .filter(e -> !e.getValue().getCommandSpec().usageMessage().hidden())
             .map(e -> e.getKey());
@@ -45,7 +45,7 @@ class UsageTest {
   @MethodSource("commands")
   void theExampleIsTrue(String command) {
     CommandLine.Model.CommandSpec spec =
-        Objects.requireNonNull(new CommandLine(new Main()).getSubcommands().get(command))
+        Objects.requireNonNull(Main.commands("").getSubcommands().get(command))
             .getCommandSpec();
     String example = String.join(" ", spec.usageMessage().footer());
     Stream.of(example.split("[^\\w-]+"))
