@@ -101,9 +101,7 @@ public final class Main implements Runnable {
   static CommandLine commands(String name) {
     var line = new CommandLine(new Main());
     List<Class<?>> named =
-        COMMANDS.stream()
-            .filter(c -> c.getAnnotation(Command.class).name().equals(name))
-            .toList();
+        COMMANDS.stream().filter(c -> c.getAnnotation(Command.class).name().equals(name)).toList();
     (named.isEmpty() ? COMMANDS : named).forEach(line::addSubcommand);
     return line;
   }

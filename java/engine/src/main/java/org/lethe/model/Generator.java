@@ -17,8 +17,8 @@ public final class Generator {
   }
 
   /**
-   * Continues {@code prompt} by at most {@code maxTokens} tokens, to an end-of-text token, or
-   * until {@code more} says no.
+   * Continues {@code prompt} by at most {@code maxTokens} tokens, to an end-of-text token, or until
+   * {@code more} says no.
    *
    * @param more sees every new token; returns whether to go on
    * @return the new tokens, without the end-of-text token

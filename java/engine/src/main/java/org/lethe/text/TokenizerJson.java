@@ -163,7 +163,10 @@ final class TokenizerJson {
       json.writeName("added_tokens").writeTree(kept);
       json.writeObjectPropertyStart("model");
       ObjectNode plain = model.deepCopy().put("type", "BPE").putNull("dropout");
-      plain.without(List.of("vocab", "merges")).properties().forEach(e -> json.writeName(e.getKey()).writeTree(e.getValue()));
+      plain
+          .without(List.of("vocab", "merges"))
+          .properties()
+          .forEach(e -> json.writeName(e.getKey()).writeTree(e.getValue()));
       json.writeObjectPropertyStart("vocab");
       ids.forEach(json::writeNumberProperty);
       json.writeEndObject().writeArrayPropertyStart("merges");

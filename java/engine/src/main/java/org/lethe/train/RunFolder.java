@@ -26,8 +26,8 @@ import tools.jackson.databind.json.JsonMapper;
 /**
  * A folder that one run at a time writes in, with the record of what makes it: {@code run.json}.
  * Opened again with the same record it goes on (of a file in it, {@code {path, sha256}}, the
- * checksum alone counts); with another it refuses, and says what differs,
- * unless nothing was made yet: an argument that let a run fail at its start can be mended.
+ * checksum alone counts); with another it refuses, and says what differs, unless nothing was made
+ * yet: an argument that let a run fail at its start can be mended.
  */
 public final class RunFolder implements AutoCloseable {
   private static final String RECORD = "run.json";

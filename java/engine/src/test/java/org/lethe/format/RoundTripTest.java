@@ -301,7 +301,9 @@ final class RoundTripTest {
       assertEquals(1e-6, config.normEps());
     }
     Files.writeString(
-        folder.resolve("generation_config.json"), "{\"eos_token_id\": [7, 5]}", StandardCharsets.UTF_8);
+        folder.resolve("generation_config.json"),
+        "{\"eos_token_id\": [7, 5]}",
+        StandardCharsets.UTF_8);
     assertEquals(List.of(5, 7), HuggingFaceConfig.read(file).eosTokens());
   }
 
