@@ -181,8 +181,9 @@ final class TokenizerJson {
   /** A tree, but for the vocabulary and the merges, which are long: taken down as they come. */
   private void read(JsonParser parser) {
     if (parser.nextToken() != JsonToken.START_OBJECT) {
-      JsonNode other = parser.readValueAsTree();
-      throw problem("a JSON object expected, found " + other.getNodeType());
+      @Nullable JsonNode other = parser.readValueAsTree(); // null: an empty file
+      throw problem(
+          "a JSON object expected, found " + (other == null ? "MISSING" : other.getNodeType()));
     }
     for (String key = parser.nextName(); key != null; key = parser.nextName()) {
       if (parser.nextToken() == JsonToken.START_OBJECT && key.equals("model")) {
