@@ -63,7 +63,10 @@ struct Warp {
   unsigned ready;  // lanes that may go on
   uint32_t epoch;  // counts __syncwarp of all live lanes: what came before is seen by what comes after
   Thread *threads;
-  void *offered[kLanes];  // what each arrived lane brings to its meeting, and takes from it
+  // what each arrived lane brings to its meeting, and takes from it; together, so that one lane reaches them all quickly
+  uint64_t value[kLanes], result[kLanes];
+  int by[kLanes];
+  void *offered[kLanes];
   int meetings;
   Meeting meeting[kLanes];
 };
@@ -142,6 +145,7 @@ class Multiprocessor {
   std::vector<Fiber> fibers;
   std::vector<Fiber *> free_fibers;
   unsigned fibers_made = 0;
+  Order order = Order::kForward;
   uint64_t random_state = 1;
 };
 
