@@ -48,7 +48,7 @@ void meet(unsigned mask, Together what, int detail, void *offer, Site site, Act 
     if (m.barrier.arrived > 0) {
       each(mask & ~meeting.arrived, [&](unsigned lane) {
         const Thread &missing = warp.threads[lane];
-        if (missing.waits_for != Together::kBarrier) return;
+        if (missing.waits_for != Together::kBarrier || has(warp.ready, lane)) return;
         fail(cudaErrorLaunchFailure, "divergent-barrier", "%s at %s:%d waits for lane %u, which waits in __syncthreads at %s:%d",
              name_of(what), site.file, site.line, lane, missing.site.file, missing.site.line);
       });
@@ -56,11 +56,11 @@ void meet(unsigned mask, Together what, int detail, void *offer, Site site, Act 
     self.waits_for = what;
     self.site = site;
     suspend(m);
+    self.waits_for = Together::kNothing;
     return;
   }
   warp.meeting[at] = warp.meeting[--warp.meetings];
   act(warp, mask);
-  each(mask & ~bit, [&](unsigned lane) { warp.threads[lane].waits_for = Together::kNothing; });
   if (m.order == Order::kRandom) {
     make_ready(m, warp, mask);
     suspend(m);
@@ -198,11 +198,11 @@ int barrier(Barrier how, int predicate, Site site) {
   if (++state.arrived < m.live) {
     self.waits_for = Together::kBarrier;
     suspend(m);
+    self.waits_for = Together::kNothing;
   } else {
     m.barrier_result = {state.any, state.all, state.count};
     state.arrived = 0;
     m.epoch++;
-    for (unsigned i = 0; i < m.thread_count; i++) m.threads[i].waits_for = Together::kNothing;
     const bool yields = m.order == Order::kRandom;
     for (unsigned w = 0; w * kLanes < m.thread_count; w++) {
       Warp &warp = m.warps[w];

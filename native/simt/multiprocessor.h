@@ -44,7 +44,7 @@ struct Thread : Place {
   Warp *warp;
   unsigned index;  // in its block
   unsigned lane;
-  Together waits_for;
+  Together waits_for;  // until it goes on, though it may be ready to
   Site site;  // of what it waits for
   int groups;  // of asynchronous copies, committed
 };
