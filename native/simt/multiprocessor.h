@@ -138,6 +138,9 @@ class Multiprocessor {
   unsigned live;         // threads
   uint32_t ready_warps;  // those with a lane that may go on
 
+  // While the checker itself works: the code of the standard library that it shares with kernels is instrumented as theirs is.
+  bool checking = false;
+
   // Clocks of the checker: what two threads do in different epochs of a block is ordered by a barrier between.
   uint32_t epoch = 1, block_epoch = 1, launch_epoch = 1;
 

@@ -235,6 +235,7 @@ void Multiprocessor::begin(const Grid &its_grid) {
 
 bool Multiprocessor::run(uint3 its_block) {
   block = its_block;
+  checking = false;
   block_epoch = ++epoch;
   shared.begin(grid->shared);
   barrier = {};
