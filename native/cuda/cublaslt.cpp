@@ -63,28 +63,35 @@ std::string CublasLt::version() const {
   return std::to_string(version / 10000) + "." + std::to_string(version % 10000 / 100) + "." + std::to_string(version % 100);
 }
 
-CublasLt load_cublaslt(const std::string &file, const char *toolkits) {
+CublasLt load_cublaslt(const std::string &file) {
+  if (file.empty()) return search_cublaslt("libcublasLt.so", "/usr/local/cuda*/lib64");
   CublasLt cublas;
   std::string why;
-  if (!file.empty()) {
-    if (load(file, cublas, why)) return cublas;
-    raise(LETHE_UNSUPPORTED, "%s; matrix products need cuBLASLt of CUDA 12 or 13: name its libcublasLt.so (-Dlethe.cublas=FILE)",
-          why.c_str());
-  }
-  const std::vector<std::string> installed = folders(toolkits);
-  std::string found;  // what was there, but cannot be used
-  for (size_t major = kNewest; major >= kOldest; major--) {
-    const std::string name = "libcublasLt.so." + std::to_string(major);
-    if (load(name, cublas, why)) return cublas;
+  if (load(file, cublas, why)) return cublas;
+  raise(LETHE_UNSUPPORTED, "%s; matrix products need cuBLASLt of CUDA 12 or 13: name its libcublasLt.so (-Dlethe.cublas=FILE)",
+        why.c_str());
+}
+
+CublasLt search_cublaslt(const std::string &name, const std::string &toolkits) {
+  CublasLt cublas;
+  std::string found;  // what is there, but cannot be used
+  const auto loads = [&](const std::string &file) {
+    std::string why;
+    if (load(file, cublas, why)) return true;
     if (why.find("No such file") == std::string::npos) found += "; " + why;
+    return false;
+  };
+  const std::vector<std::string> installed = folders(toolkits.c_str());
+  for (size_t major = kNewest; major >= kOldest; major--) {
+    const std::string versioned = name + "." + std::to_string(major);
+    if (loads(versioned)) return cublas;
     for (const std::string &folder : installed) {
-      if (load(folder + "/" + name, cublas, why)) return cublas;
-      if (why.find("No such file") == std::string::npos) found += "; " + why;
+      if (loads(folder + "/" + versioned)) return cublas;
     }
   }
   raise(LETHE_UNSUPPORTED,
-        "no cuBLASLt of CUDA 12 or 13 for matrix products: neither the system's loader nor %s has libcublasLt.so.13 or .12%s; install "
-        "CUDA's cuBLAS, or name the file (-Dlethe.cublas=FILE)", toolkits, found.c_str());
+        "no cuBLASLt of CUDA 12 or 13 for matrix products: neither the system's loader nor %s has %s.13 or .12%s; install CUDA's "
+        "cuBLAS, or name the file (-Dlethe.cublas=FILE)", toolkits.c_str(), name.c_str(), found.c_str());
 }
 
 }  // namespace lethe::gpu

@@ -86,9 +86,11 @@ struct CublasLt {
 };
 #undef LETHE_FIELD
 
-// The functions of cublasLt 12 or 13. `file` is the only one tried where it is not empty; otherwise libcublasLt.so.13, then .12,
-// each by the system's loader and in the folders that the pattern `toolkits` names, newest first. Raises LETHE_UNSUPPORTED with
-// what was found instead. (The emulator has its own.)
-CublasLt load_cublaslt(const std::string &file, const char *toolkits = "/usr/local/cuda*/lib64");
+// The functions of cuBLASLt 12 or 13: of `file`, or where that is empty of the system's. Raises LETHE_UNSUPPORTED with what was
+// found instead. (The emulator has its own.)
+CublasLt load_cublaslt(const std::string &file);
+
+// name.13, then name.12, each by the system's loader and in the folders that the pattern `toolkits` names, the last of them first.
+CublasLt search_cublaslt(const std::string &name, const std::string &toolkits);
 
 }  // namespace lethe::gpu

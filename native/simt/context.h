@@ -23,6 +23,11 @@ cudaError_t run_grid(const Grid &grid);
 cudaError_t issue(cudaStream_t stream, std::function<cudaError_t()> work);
 bool is_recording(cudaStream_t stream);
 
+// Makes a segmentation fault in a kernel on this thread a failed launch, if the options say so.
+void catch_signals();
+
+// "rmsnorm.cu:41, in gpu.h:170" of the source, for the address that an instruction's successor has.
+std::string place_of(const void *after_instruction);
 // The kernel's mangled name ("" where the dynamic symbols lack it), and its name in words.
 std::string symbol_of(const void *kernel);
 std::string name_of_kernel(const void *kernel);

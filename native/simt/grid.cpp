@@ -1,11 +1,14 @@
 // A launch: its blocks, dealt to threads of the operating system, and what is said when one fails.
 #include <cxxabi.h>
 #include <dlfcn.h>
+#include <link.h>
 
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
+#include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <mutex>
 #include <thread>
 
@@ -46,6 +49,7 @@ class Work {
 
   void run() {
     std::unique_ptr<Multiprocessor> m = Spare::get().take();
+    catch_signals();
     m->begin(grid_);
     for (uint64_t next; !stop_ && (next = next_++) < blocks_;) {
       const uint64_t index = options().order == Order::kReverse ? blocks_ - 1 - next : next;
@@ -74,6 +78,7 @@ class Work {
                   thread.z);
     status_ = failure.status;
     words_ = std::string(failure.kind) + " in " + name_of_kernel(grid_.call->kernel) + place + failure.what;
+    if (failure.instruction != nullptr) words_ += ", at " + place_of(failure.instruction);
   }
 
   const Grid &grid_;
@@ -149,18 +154,38 @@ std::string name_of_kernel(const void *kernel) {
   return parameters == std::string::npos ? name : name.substr(0, parameters);
 }
 
+std::string place_of(const void *after_instruction) {
+  const char *const instruction = static_cast<const char *>(after_instruction) - 1;
+  Dl_info info;
+  if (dladdr(instruction, &info) == 0) return "an unknown place";
+  // a position-independent object's addresses count from where it was loaded
+  const auto *const header = static_cast<const ElfW(Ehdr) *>(info.dli_fbase);
+  const char *const base = header->e_type == ET_DYN ? static_cast<const char *>(info.dli_fbase) : nullptr;
+  char text[512];
+  std::snprintf(text, sizeof text, "addr2line -s -i -e '%s' %#tx 2>/dev/null", info.dli_fname, instruction - base);
+  std::string place;
+  const std::unique_ptr<FILE, int (*)(FILE *)> lines(popen(text, "re"), pclose);
+  while (lines != nullptr && std::fgets(text, sizeof text, lines.get()) != nullptr) {
+    const std::string_view line(text, std::strcspn(text, " \n"));  // without (discriminator 3)
+    place += (place.empty() ? "" : ", in ") + std::string(line);
+  }
+  if (!place.empty()) return place;
+  std::snprintf(text, sizeof text, "%s+%#tx", info.dli_fname, instruction - static_cast<const char *>(info.dli_fbase));
+  return text;
+}
+
 cudaError_t run_grid(const Grid &grid) {
-  // as many threads as wake up sooner than one would be through alone
-  constexpr uint64_t kThreadsWorthHelp = 2048;
   Work work(grid);
 #if defined(SIMT_CHECK)
   static std::mutex one_at_a_time;  // the checker's clocks are one multiprocessor's
   const std::lock_guard lock(one_at_a_time);
   work.run();
 #else
+  constexpr uint64_t kThreadsWorthHelp = 2048;  // fewer are done before a helper wakes up
+  static Helpers *const helpers = options().threads > 1 ? new Helpers(options().threads - 1) : nullptr;
   const uint64_t threads = work.blocks() * grid.block.x * grid.block.y * grid.block.z;
-  static Helpers *helpers = options().threads > 1 ? new Helpers(options().threads - 1) : nullptr;
-  if (helpers == nullptr || options().threads == 1 || work.blocks() == 1 || threads < kThreadsWorthHelp || !helpers->run(work)) work.run();
+  const bool helped = helpers != nullptr && work.blocks() > 1 && threads >= kThreadsWorthHelp && helpers->run(work);
+  if (!helped) work.run();
 #endif
   return work.result();
 }

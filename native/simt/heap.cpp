@@ -30,6 +30,7 @@ Heap::Heap() : reserved_(4 * options().memory_bytes) {
   void *mapped = mmap(nullptr, reserved_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (mapped == MAP_FAILED) throw std::bad_alloc();
   begin_ = static_cast<char *>(mapped);
+  next_ = kPage;  // nothing lies before the first allocation
 }
 
 size_t Heap::limit() const { return options().memory_bytes; }
@@ -39,20 +40,44 @@ size_t Heap::used() {
   return used_;
 }
 
+// Fresh ones as long as there are, so that what was freed keeps faulting.
+char *Heap::pages(size_t bytes) {
+  if (next_ + bytes <= reserved_) {
+    char *const fresh = begin_ + next_;
+    next_ += bytes;
+    return fresh;
+  }
+  for (const auto &[first, size] : free_) {
+    if (size < bytes) continue;
+    char *const again = first;
+    const size_t rest = size - bytes;
+    free_.erase(first);
+    if (rest > 0) free_.emplace(again + bytes, rest);
+    allocations_.erase(allocations_.lower_bound(again), allocations_.lower_bound(again + bytes));
+    return again;
+  }
+  return nullptr;
+}
+
+void Heap::give_back(char *first, size_t bytes) {
+  auto after = free_.lower_bound(first);
+  if (after != free_.end() && after->first == first + bytes) {
+    bytes += after->second;
+    after = free_.erase(after);
+  }
+  if (after != free_.begin() && std::prev(after)->first + std::prev(after)->second == first) {
+    std::prev(after)->second += bytes;
+  } else {
+    free_.emplace(first, bytes);
+  }
+}
+
 void *Heap::allocate(size_t bytes) {
   const std::lock_guard lock(mutex_);
   if (bytes == 0 || bytes > limit() || used_ + bytes > limit()) return nullptr;
   const size_t pages = page_bytes(bytes);
-  char *first;
-  if (next_ + pages + 2 * kPage <= reserved_) {
-    first = begin_ + next_ + kPage;
-    next_ += pages + kPage;
-  } else {
-    const auto fit = free_.find(pages);
-    if (fit == free_.end()) return nullptr;
-    first = fit->second;
-    free_.erase(fit);
-  }
+  char *const first = this->pages(pages + kPage);
+  if (first == nullptr) return nullptr;
   if (mprotect(first, pages, PROT_READ | PROT_WRITE) != 0) return nullptr;
   char *const address = first + pages - round_up(bytes, kAlignment);
   allow(first, pages);
@@ -80,7 +105,7 @@ bool Heap::release(void *address) {
   mprotect(first, pages, PROT_NONE);
   allocation.live = false;
   used_ -= allocation.bytes;
-  free_.emplace(pages, first);
+  give_back(first, pages + kPage);
   return true;
 }
 
@@ -93,27 +118,29 @@ bool Heap::covers(const void *address, size_t bytes) {
   return allocation.live && bytes <= allocation.bytes && static_cast<size_t>(a - start) <= allocation.bytes - bytes;
 }
 
-// Red zones of a buffer are what its pages have beyond it.
-bool Heap::whole(const char *address, const Allocation &allocation) const {
-  const char *const end = address + round_up(allocation.bytes, kAlignment), *const first = end - page_bytes(allocation.bytes);
-  const char *const buffer_end = address + allocation.bytes;
-  const auto red = [](const char *from, const char *to) {
-    allow(from, static_cast<size_t>(to - from));
+// A buffer's red zones are what its pages have beyond it. They are mended, so that a mistake is told once.
+bool Heap::mend(char *address, const Allocation &allocation) {
+  char *const end = address + round_up(allocation.bytes, kAlignment), *const first = end - page_bytes(allocation.bytes);
+  const auto red = [](char *from, char *to) {
+    const size_t bytes = static_cast<size_t>(to - from);
+    allow(from, bytes);
     const bool good = std::all_of(from, to, [](char c) { return static_cast<unsigned char>(c) == kRed; });
-    forbid(from, static_cast<size_t>(to - from));
+    if (!good) std::memset(from, kRed, bytes);
+    forbid(from, bytes);
     return good;
   };
-  return red(first, address) && red(buffer_end, end);
+  const bool before = red(first, address), behind = red(address + allocation.bytes, end);
+  return before && behind;
 }
 
 std::string Heap::overrun() {
   const std::lock_guard lock(mutex_);
+  std::string found;
   for (const auto &[address, allocation] : allocations_) {
-    if (allocation.live && !whole(address, allocation)) {
-      return "something was written outside of an allocation of " + std::to_string(allocation.bytes) + " bytes, next to it";
-    }
+    if (!allocation.live || mend(address, allocation)) continue;
+    found = "something was written outside of an allocation of " + std::to_string(allocation.bytes) + " bytes, next to it";
   }
-  return "";
+  return found;
 }
 
 std::string Heap::describe(const void *address) {

@@ -29,7 +29,7 @@ class Heap {
   size_t reserved() const { return reserved_; }
   // Whether all of these bytes lie in one live allocation.
   bool covers(const void *address, size_t bytes);
-  // The allocation whose end something was written behind, in words, or "".
+  // An allocation outside of which something was written, in words, or "".
   std::string overrun();
   // "byte 128 of an allocation of 64 bytes", for an address in or next to one.
   std::string describe(const void *address);
@@ -41,7 +41,9 @@ class Heap {
   };
 
   Heap();
-  bool whole(const char *address, const Allocation &allocation) const;
+  char *pages(size_t bytes);
+  void give_back(char *first, size_t bytes);
+  static bool mend(char *address, const Allocation &allocation);
   std::string describe_locked(const char *address) const;
 
   std::mutex mutex_;
@@ -50,7 +52,7 @@ class Heap {
   size_t next_ = 0;  // offset that no allocation has had
   size_t used_ = 0;
   std::map<char *, Allocation> allocations_;
-  std::multimap<size_t, char *> free_;  // by pages, once addresses run out
+  std::map<char *, size_t> free_;  // bytes that may be had again, once no fresh ones are left
 };
 
 }  // namespace simt

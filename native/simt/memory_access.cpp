@@ -57,7 +57,7 @@ void copy_16(void *shared, const void *global, bool valid, Site site) {
   shadow_of_shared(m.shared, shared, 16, Shadow::kCopying);
   AsyncCopy copy = {static_cast<char *>(shared), static_cast<const char *>(global), valid, false, self.groups};
   if (early(m)) perform(copy);
-  self.copies.push_back(copy);
+  m.copies[self.index].push_back(copy);
 }
 
 void commit_copies() { multiprocessor->current->groups++; }
@@ -73,12 +73,12 @@ void wait_for_copies_but(int pending, Site) {
     check_access(copy.shared, 16, Access::kWrite, self);
     return true;
   };
-  std::erase_if(self.copies, finished);
+  std::erase_if(m.copies[self.index], finished);
 }
 
 template <class Integer>
 Integer atomic(Atomic how, Integer *address, Integer value) {
-  check_access(address, sizeof(Integer), Access::kAtomic, *multiprocessor->current);
+  check_access(address, sizeof(Integer), Access::kAtomic, *multiprocessor->current, __builtin_return_address(0));
   switch (how) {
     case Atomic::kAdd: return __atomic_fetch_add(address, value, __ATOMIC_RELAXED);
     case Atomic::kAnd: return __atomic_fetch_and(address, value, __ATOMIC_RELAXED);
@@ -97,7 +97,7 @@ Integer atomic(Atomic how, Integer *address, Integer value) {
 
 template <class Integer>
 Integer atomic_compare_and_swap(Integer *address, Integer expected, Integer value) {
-  check_access(address, sizeof(Integer), Access::kAtomic, *multiprocessor->current);
+  check_access(address, sizeof(Integer), Access::kAtomic, *multiprocessor->current, __builtin_return_address(0));
   __atomic_compare_exchange_n(address, &expected, value, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
   return expected;
 }

@@ -44,10 +44,9 @@ struct Thread : Place {
   Warp *warp;
   unsigned index;  // in its block
   unsigned lane;
-  Together waits_for;
+  Together waits_for;  // until it goes on, though it may be ready to
   Site site;  // of what it waits for
   int groups;  // of asynchronous copies, committed
-  std::vector<AsyncCopy> copies;
 };
 
 // Threads of a warp that come together to do one thing: those of `mask`.
@@ -64,7 +63,10 @@ struct Warp {
   unsigned ready;  // lanes that may go on
   uint32_t epoch;  // counts __syncwarp of all live lanes: what came before is seen by what comes after
   Thread *threads;
-  void *offered[kLanes];  // what each arrived lane brings to its meeting, and takes from it
+  // what each arrived lane brings to its meeting, and takes from it; together, so that one lane reaches them all quickly
+  uint64_t value[kLanes], result[kLanes];
+  int by[kLanes];
+  void *offered[kLanes];
   int meetings;
   Meeting meeting[kLanes];
 };
@@ -123,6 +125,7 @@ class Multiprocessor {
   size_t region_bytes;
   Thread *threads;
   Warp warps[kMostWarps];
+  std::vector<std::vector<AsyncCopy>> copies;  // a thread's, which it has not waited for
   SharedMemory shared;
   BarrierState barrier;
   BarrierResult barrier_result;
@@ -142,6 +145,7 @@ class Multiprocessor {
   std::vector<Fiber> fibers;
   std::vector<Fiber *> free_fibers;
   unsigned fibers_made = 0;
+  Order order = Order::kForward;
   uint64_t random_state = 1;
 };
 

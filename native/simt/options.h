@@ -14,9 +14,9 @@ struct Options {
   uint64_t seed = 1;
   int threads = 2;            // of the operating system, on the blocks of one launch
   int multiprocessors = 4;    // that the device claims to have
-  uint64_t memory_bytes = uint64_t{16} << 30;  // that the device claims to have
+  uint64_t memory_bytes = uint64_t{8} << 30;  // that the device claims to have
   bool strict = false;        // kernels and copies may touch no memory but the device's
-  bool signals = false;       // report a segmentation fault as a failure, and exit
+  bool signals = false;       // a segmentation fault in a kernel fails its launch
 };
 
 // Read from the environment by the first call; a test may change them between launches.

@@ -7,6 +7,7 @@
 #include <new>
 
 #include "multiprocessor.h"
+#include "shadow.h"
 
 namespace simt {
 
@@ -38,7 +39,7 @@ unsigned one_of(uint32_t bits, Multiprocessor &m) {
 }
 
 unsigned first_of(uint32_t bits, Multiprocessor &m) {
-  switch (options().order) {
+  switch (m.order) {
     case Order::kForward: return lowest(bits);
     case Order::kReverse: return highest(bits);
     case Order::kRandom: break;
@@ -190,7 +191,7 @@ void fail(cudaError_t status, const char *kind, const char *format, ...) {
 
 void trap(const char *what, Site site) { fail(cudaErrorLaunchFailure, "trap", "%s at %s:%d", what, site.file, site.line); }
 
-Multiprocessor::Multiprocessor() : fibers(kMostThreads) {
+Multiprocessor::Multiprocessor() : copies(kMostThreads), fibers(kMostThreads) {
   const size_t threads_bytes = (kMostThreads * sizeof(Thread) + kPage - 1) / kPage * kPage;
   region_bytes = threads_bytes + kMostThreads * kStackBytes;
   void *mapped = mmap(nullptr, region_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -213,15 +214,13 @@ Multiprocessor::Multiprocessor() : fibers(kMostThreads) {
   free_fibers.reserve(kMostThreads);
 }
 
-Multiprocessor::~Multiprocessor() {
-  for (unsigned i = 0; i < kMostThreads; i++) threads[i].~Thread();
-  munmap(region, region_bytes);
-}
+Multiprocessor::~Multiprocessor() { munmap(region, region_bytes); }
 
 void Multiprocessor::begin(const Grid &its_grid) {
   grid = &its_grid;
   const dim3 size = its_grid.block;
   thread_count = size.x * size.y * size.z;
+  order = options().order;
   random_state = options().seed * 0x9e3779b97f4a7c15u | 1u;
   failure.status = cudaSuccess;
   failure.instruction = nullptr;
@@ -247,7 +246,7 @@ bool Multiprocessor::run(uint3 its_block) {
     thread.fiber = nullptr;
     thread.waits_for = Together::kNothing;
     thread.groups = 0;
-    thread.copies.clear();
+    copies[i].clear();
   }
   for (unsigned w = 0; w * kLanes < thread_count; w++) {
     const unsigned lanes = thread_count - w * kLanes;
@@ -277,7 +276,8 @@ bool Multiprocessor::run(uint3 its_block) {
   current_place = nullptr;
 #endif
   if (failure.status == cudaSuccess) return true;
-  fibers_made = 0;  // they stand anywhere
+  allow(region, region_bytes);  // what stood on the fibers is gone
+  fibers_made = 0;
   free_fibers.clear();
   return false;
 }
