@@ -91,6 +91,16 @@ final class TrainingFlags {
       description = "AdamW's moments: f32 (default), or bf16, rounded stochastically")
   TypeOption.Type momentType = TypeOption.Type.f32;
 
+  @Option(
+      names = "--recompute",
+      negatable = true,
+      defaultValue = "false",
+      fallbackValue = "true",
+      description =
+          "keep only the layers' inputs, and run each layer forward again in the backward pass:"
+              + " less memory, a third more work, the same bits (default: no)")
+  boolean recompute;
+
   @Mixin TypeOption type = new TypeOption();
 
   @Spec(Spec.Target.MIXEE)
@@ -121,6 +131,7 @@ final class TrainingFlags {
         checkpointEvery,
         type.dtype(),
         gradientType.dtype(),
-        momentType.dtype());
+        momentType.dtype(),
+        recompute);
   }
 }

@@ -3,12 +3,15 @@ package org.lethe.model;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Objects;
+import java.util.function.ToLongFunction;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 import org.lethe.kernels.DType;
 import org.lethe.kernels.Kernels;
 import org.lethe.kernels.Kernels.Layout;
+import org.lethe.kernels.MemoryPlan;
 import org.lethe.kernels.Tensor;
+import org.lethe.model.Activations.Keep;
 
 /**
  * A Llama (Touvron et al. 2023), forward and backward by hand: RMSNorm, RoPE, grouped-query
@@ -27,12 +30,24 @@ public final class Llama implements AutoCloseable {
   private final LlamaParameters parameters;
   private final Kernels kernels;
   private final float eps;
+  private final Keep keep;
   private @Nullable Activations activations;
   private @Nullable Activations decoding;
-  private @Nullable Tensor ropeTable;
+  private MemoryPlan.@Nullable Arena ropeTable;
 
   /** A Llama that computes with {@code weights}, which stay the caller's to close. */
   public Llama(LlamaWeights weights) {
+    this(weights, false);
+  }
+
+  /**
+   * The same, to train in less memory where asked.
+   *
+   * @param recompute keep each layer's input alone, and run the layer forward again in the backward
+   *     pass: the same bits, a third more work
+   */
+  public Llama(LlamaWeights weights, boolean recompute) {
+    this.keep = recompute ? Keep.INPUTS : Keep.ALL;
     this.weights = weights;
     this.config = weights.config();
     this.parameters = weights.parameters();
@@ -50,6 +65,31 @@ public final class Llama implements AutoCloseable {
     return weights;
   }
 
+  /**
+   * What a pass over blocks allocates, besides the weights.
+   *
+   * @param blocks B
+   * @param length tokens in the longest of them
+   * @param training whether a backward follows
+   * @param recompute as the constructor's
+   * @param workspace bytes that the device's attention backward needs, {@link
+   *     Kernels#attentionBackwardWorkspace}
+   */
+  public static List<MemoryPlan> plan(
+      LlamaConfig config,
+      DType dtype,
+      int blocks,
+      int length,
+      boolean training,
+      boolean recompute,
+      ToLongFunction<Kernels.Heads> workspace) {
+    Kernels.Heads heads = Activations.heads(config, blocks, padded(length));
+    Keep keep = !training ? Keep.NOTHING : recompute ? Keep.INPUTS : Keep.ALL;
+    return List.of(
+        Activations.plan(config, dtype, heads, keep, workspace),
+        RopeTable.plan(config, padded(length)));
+  }
+
   // ---- training ---------------------------------------------------------------------------------
 
   /**
@@ -63,7 +103,7 @@ public final class Llama implements AutoCloseable {
    */
   public double train(
       int[] tokens, int[] targets, int blocks, float scale, LlamaParameters gradients) {
-    Activations a = prepare(tokens, blocks, true);
+    Activations a = prepare(tokens, blocks, keep);
     int count = select(a, tokens.length, targets);
     if (count == 0) {
       return 0;
@@ -81,7 +121,7 @@ public final class Llama implements AutoCloseable {
    * @return the sum of the labelled positions' losses, in nats
    */
   public double loss(int[] tokens, int[] targets, int blocks) {
-    Activations a = prepare(tokens, blocks, false);
+    Activations a = prepare(tokens, blocks, Keep.NOTHING);
     int count = select(a, tokens.length, targets);
     if (count == 0) {
       return 0;
@@ -160,16 +200,30 @@ public final class Llama implements AutoCloseable {
         Tensor before = a.layers.get(l - 1).middle();
         kernels.rmsnorm(a.normed, a.rstd, x.input(), before, a.branch, w.inputNorm(), eps);
       }
-      kernels.matmul(x.qkv(), a.normed, w.qkv(), Layout.NT, false);
-      kernels.rope(x.qk(), table(), a.positions, false);
-      attend(a, x, l, cache);
-      kernels.matmul(a.branch, x.attention(), w.output(), Layout.NT, false);
-
-      kernels.rmsnorm(a.normed, a.rstd, x.middle(), x.input(), a.branch, w.postNorm(), eps);
-      kernels.matmul(x.gateUp(), a.normed, w.gateUp(), Layout.NT, false);
+      layer(a, l, cache);
       kernels.swiglu(a.swiglu, x.gate(), x.up());
       kernels.matmul(a.branch, a.swiglu, w.down(), Layout.NT, false);
     }
+  }
+
+  /** A layer from its normed input to gate and up: all that its backward reads. */
+  private void layer(Activations a, int l, @Nullable KeyValueCache cache) {
+    LlamaParameters.Layer w = parameters.layers().get(l);
+    Activations.Layer x = a.layers.get(l);
+    kernels.matmul(x.qkv(), a.normed, w.qkv(), Layout.NT, false);
+    kernels.rope(x.qk(), table(), a.positions, false);
+    attend(a, x, l, cache);
+    kernels.matmul(a.branch, x.attention(), w.output(), Layout.NT, false);
+
+    kernels.rmsnorm(a.normed, a.rstd, x.middle(), x.input(), a.branch, w.postNorm(), eps);
+    kernels.matmul(x.gateUp(), a.normed, w.gateUp(), Layout.NT, false);
+  }
+
+  /** The same again, from the layer's input. */
+  private void recompute(Activations a, int l) {
+    Tensor weight = parameters.layers().get(l).inputNorm();
+    kernels.rmsnorm(a.normed, a.rstd, null, a.layers.get(l).input(), null, weight, eps);
+    layer(a, l, null);
   }
 
   private void attend(Activations a, Activations.Layer x, int l, @Nullable KeyValueCache cache) {
@@ -181,7 +235,7 @@ public final class Llama implements AutoCloseable {
         return;
       }
     }
-    kernels.attention(x.attention(), a.training ? x.lse() : null, x.q(), x.k(), x.v(), a.heads);
+    kernels.attention(x.attention(), a.training() ? x.lse() : null, x.q(), x.k(), x.v(), a.heads);
   }
 
   private void finalNorm(Activations a) {
@@ -218,6 +272,9 @@ public final class Llama implements AutoCloseable {
       LlamaParameters.Layer w = parameters.layers().get(l);
       LlamaParameters.Layer dW = g.layers().get(l);
       Activations.Layer x = a.layers.get(l);
+      if (a.keep == Keep.INPUTS && l < config.layers() - 1) { // the last is still there
+        recompute(a, l);
+      }
 
       kernels.rmsnorm(a.normed, a.rstd, null, x.middle(), null, w.postNorm(), eps);
       kernels.swiglu(a.swiglu, x.gate(), x.up());
@@ -251,7 +308,7 @@ public final class Llama implements AutoCloseable {
    * @param logits F32 (T, V), written
    */
   public void logits(int[] tokens, Tensor logits) {
-    Activations a = prepare(tokens, 1, false);
+    Activations a = prepare(tokens, 1, Keep.NOTHING);
     forward(a, null);
     finalNorm(a);
     kernels.matmul(logits, a.normed.rows(0, tokens.length), parameters.head(), Layout.NT, false);
@@ -263,7 +320,7 @@ public final class Llama implements AutoCloseable {
    * @return T values; the first, which nothing predicts, is NaN
    */
   public float[] logprobs(int[] tokens) {
-    Activations a = prepare(tokens, 1, false);
+    Activations a = prepare(tokens, 1, Keep.NOTHING);
     float[] result = new float[tokens.length];
     result[0] = Float.NaN;
     int n = tokens.length - 1;
@@ -303,10 +360,10 @@ public final class Llama implements AutoCloseable {
           "%d tokens after %d do not fit a cache of %d"
               .formatted(tokens.length, cache.length, cache.capacity()));
     }
-    Activations a = prepare(tokens, 1, false);
+    Activations a = prepare(tokens, 1, Keep.NOTHING);
     if (cache.length > 0) {
       a.positions.set(new int[] {cache.length});
-      table(cache.length + 1);
+      table(cache.length + 1, 2 * (cache.length + 1)); // not again for every token
     }
     forward(a, cache);
     finalNorm(a);
@@ -342,7 +399,7 @@ public final class Llama implements AutoCloseable {
 
   // ---- preparation ------------------------------------------------------------------------------
 
-  private Activations prepare(int[] tokens, int blocks, boolean training) {
+  private Activations prepare(int[] tokens, int blocks, Keep kept) {
     if (tokens.length == 0 || blocks < 1 || tokens.length % blocks != 0) {
       throw new IllegalArgumentException(
           tokens.length + " tokens do not make " + blocks + " equal blocks");
@@ -352,7 +409,7 @@ public final class Llama implements AutoCloseable {
     }
     int length = tokens.length / blocks;
     int padded = length == 1 ? 1 : padded(length);
-    Activations a = activations(blocks, padded, training);
+    Activations a = activations(blocks, padded, kept);
     int[] laid = new int[blocks * padded];
     int[] positions = new int[laid.length];
     for (int b = 0; b < blocks; b++) {
@@ -361,22 +418,22 @@ public final class Llama implements AutoCloseable {
     Arrays.setAll(positions, i -> i % padded);
     a.tokens.set(laid);
     a.positions.set(positions);
-    table(padded);
+    table(padded, padded);
     return a;
   }
 
   /** Those of this size, from the last pass or new; decoding's are kept beside the others. */
-  private Activations activations(int blocks, int length, boolean training) {
-    boolean single = blocks * length == 1 && !training;
+  private Activations activations(int blocks, int length, Keep kept) {
+    boolean single = blocks * length == 1 && kept == Keep.NOTHING;
     Activations a = single ? decoding : activations;
-    if (a != null && a.training == training && a.heads.B() == blocks && a.heads.T() == length) {
+    if (a != null && a.keep == kept && a.heads.B() == blocks && a.heads.T() == length) {
       return a;
     }
     if (a != null) {
       activations = null; // decoding's are of one size alone
       a.close();
     }
-    a = new Activations(weights.device(), config, weights.dtype(), blocks, length, training);
+    a = new Activations(weights.device(), config, weights.dtype(), blocks, length, kept);
     if (single) {
       decoding = a;
     } else {
@@ -399,20 +456,19 @@ public final class Llama implements AutoCloseable {
   }
 
   private Tensor table() {
-    return Objects.requireNonNull(ropeTable);
+    return Objects.requireNonNull(ropeTable).get(RopeTable.NAME);
   }
 
-  /** Makes the table cover {@code positions}, growing by doubling. */
-  private void table(int positions) {
-    Tensor table = ropeTable;
-    if (table == null || table.rows() < positions) {
-      long size = table == null ? positions : Math.max(positions, 2 * table.rows());
-      if (table != null) {
-        ropeTable = null;
-        table.close();
-      }
-      ropeTable = RopeTable.create(weights.device(), config, Math.toIntExact(size));
+  /** Makes the table cover {@code positions}; one too small is replaced by one of {@code size}. */
+  private void table(int positions, int size) {
+    if (ropeTable != null && table().rows() >= positions) {
+      return;
     }
+    if (ropeTable != null) {
+      ropeTable.close();
+      ropeTable = null;
+    }
+    ropeTable = RopeTable.create(weights.device(), config, size);
   }
 
   @Override

@@ -8,8 +8,11 @@ import java.util.Collections;
 import java.util.List;
 import java.util.Random;
 import java.util.function.BooleanSupplier;
+import java.util.function.ToLongFunction;
 import org.lethe.kernels.Kernels;
+import org.lethe.kernels.MemoryPlan;
 import org.lethe.model.Llama;
+import org.lethe.model.LlamaConfig;
 import org.lethe.model.LlamaWeights;
 
 /**
@@ -109,7 +112,7 @@ public final class Trainer {
     Path directory = folder.directory();
     int steps = steps();
     try (TrainingState state = new TrainingState(weights, options);
-        Llama llama = new Llama(weights)) {
+        Llama llama = new Llama(weights, options.recompute())) {
       TrainingState.Position position = state.restore(directory);
       if (position == null) {
         position = TrainingState.Position.START;
@@ -148,6 +151,33 @@ public final class Trainer {
           position.bestStep(),
           position.bestStep() > 0 ? position.bestLoss() : Double.NaN);
     }
+  }
+
+  /**
+   * What training allocates at its largest, the weights and all.
+   *
+   * @param length tokens in the longest block
+   * @param workspace bytes that the device's attention backward needs, {@link
+   *     Kernels#attentionBackwardWorkspace}
+   */
+  public static List<MemoryPlan> plan(
+      LlamaConfig config,
+      TrainingOptions options,
+      int length,
+      ToLongFunction<Kernels.Heads> workspace) {
+    var plans = new ArrayList<MemoryPlan>();
+    plans.add(LlamaWeights.plan(config, options.dtype(), true));
+    plans.add(TrainingState.plan(config, options));
+    plans.addAll(
+        Llama.plan(
+            config,
+            options.dtype(),
+            options.batch(),
+            length,
+            true,
+            options.recompute(),
+            workspace));
+    return plans;
   }
 
   /** Deletes the checkpoints of a run whose result is written elsewhere. */

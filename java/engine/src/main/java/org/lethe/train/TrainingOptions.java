@@ -23,6 +23,8 @@ import org.lethe.kernels.DType;
  * @param dtype of activations and of the weights that products read; weights are exact fp32 in both
  * @param gradientType F32, or BF16 where {@code dtype} is
  * @param momentType F32, or BF16 with stochastic rounding
+ * @param recompute keep only the layers' inputs and run each layer forward again in the backward
+ *     pass: the same bits in less memory, for a third more work
  */
 public record TrainingOptions(
     int epochs,
@@ -41,7 +43,8 @@ public record TrainingOptions(
     int checkpointEvery,
     DType dtype,
     DType gradientType,
-    DType momentType) {
+    DType momentType,
+    boolean recompute) {
 
   /** Refuses what cannot be trained with, by the option's name. */
   public TrainingOptions {
@@ -92,7 +95,8 @@ public record TrainingOptions(
         100,
         DType.BF16,
         DType.F32,
-        DType.F32);
+        DType.F32,
+        false);
   }
 
   /** The paper's fine-tuning: 2 epochs at 1e-6, batch 8 x 16, 5% held out. */
@@ -114,7 +118,8 @@ public record TrainingOptions(
         100,
         DType.BF16,
         DType.F32,
-        DType.F32);
+        DType.F32,
+        false);
   }
 
   /** Learning rate of step {@code step} (from 0) of {@code steps}. */

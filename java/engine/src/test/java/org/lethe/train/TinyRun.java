@@ -42,6 +42,7 @@ final class TinyRun {
   DType dtype = DType.F32;
   DType gradientType = DType.F32;
   DType momentType = DType.F32;
+  boolean recompute = false;
   List<TrainingBlock> blocks = blocks(llama, 12, 16);
   TrainingListener listener = TrainingListener.NONE;
   BooleanSupplier stop = () -> false;
@@ -87,7 +88,8 @@ final class TinyRun {
         checkpointEvery,
         dtype,
         gradientType,
-        momentType);
+        momentType,
+        recompute);
   }
 
   Trainer trainer(LlamaWeights weights) {

@@ -52,7 +52,8 @@ class UnlearningTest {
         100,
         DType.BF16,
         DType.F32,
-        DType.F32);
+        DType.F32,
+        false);
   }
 
   private boolean run(Path run, TrainingListener listener, BooleanSupplier stop)
