@@ -130,7 +130,7 @@ final class DemoCommand implements Callable<Integer> {
         DType.BF16,
         DType.F32,
         DType.F32,
-        false);
+        Llama.Memory.DEFAULT);
   }
 
   static final TrainingOptions TEACH = training(12, 5e-5, 0);

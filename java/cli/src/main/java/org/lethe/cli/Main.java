@@ -38,6 +38,7 @@ import picocli.CommandLine.Spec;
       ScoreCommand.class,
       GenerateCommand.class,
       ExportCommand.class,
+      PlanCommand.class,
       DoctorCommand.class,
       AssetsCommand.class
     },

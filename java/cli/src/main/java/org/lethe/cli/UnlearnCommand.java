@@ -125,7 +125,7 @@ final class UnlearnCommand implements Callable<Integer> {
             training.options(reinforceEpochs, reinforceRate, reinforceHoldout),
             Usage.checked(
                 spec,
-                () -> new Labelling.Options(alpha, block, training.seed, training.type.dtype())),
+                () -> new Labelling.Options(alpha, block, training.seed, training.pass.dtype())),
             training.options(finetuneEpochs, finetuneRate, finetuneHoldout),
             labelsKey);
     boolean finished;

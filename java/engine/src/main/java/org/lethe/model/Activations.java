@@ -15,9 +15,6 @@ import org.lethe.kernels.Tensor;
  * its input alone; what is not kept, all layers share.
  */
 final class Activations implements AutoCloseable {
-  /** Rows of logits in memory at a time: with them, a vocabulary of any size fits. */
-  static final int HEAD_ROWS = 512;
-
   /** What the layers keep of a pass. */
   enum Keep {
     /** Nothing: no backward follows. */
@@ -64,23 +61,26 @@ final class Activations implements AutoCloseable {
   final Tensor output; // (N, d): the residual stream after the last layer
   final Tensor outputRstd; // (N)
 
-  // The head: S <= N selected rows, HEAD_ROWS of them at a time.
+  // The head: S <= N selected rows, at most headRows of them at a time.
   final Tensor rows; // (N): which
   final Tensor selected; // (N, d)
   final Tensor targets; // (N)
   final Tensor loss; // (N)
-  final Tensor logits; // (HEAD_ROWS, V)
+  final int headRows;
+  final Tensor logits; // (headRows, V)
 
   private final MemoryPlan.Arena arena;
   private final LlamaConfig config;
 
-  Activations(Device device, LlamaConfig config, DType dtype, long B, long T, Keep keep) {
+  Activations(
+      Device device, LlamaConfig config, DType dtype, long B, long T, Keep keep, int headRows) {
     this.config = config;
     this.heads = heads(config, B, T);
     this.keep = keep;
+    this.headRows = headRows;
     ToLongFunction<Kernels.Heads> workspace =
         h -> device.kernels().attentionBackwardWorkspace(dtype, h);
-    arena = plan(config, dtype, heads, keep, workspace).allocate(device);
+    arena = plan(config, dtype, heads, keep, headRows, workspace).allocate(device);
     for (int l = 0; l < config.layers(); l++) {
       layers.add(layer(training() ? l : 0, keep == Keep.ALL ? l : 0));
     }
@@ -113,6 +113,7 @@ final class Activations implements AutoCloseable {
       DType dtype,
       Kernels.Heads h,
       Keep keep,
+      int headRows,
       ToLongFunction<Kernels.Heads> workspace) {
     boolean training = keep != Keep.NOTHING;
     long n = h.B() * h.T();
@@ -143,7 +144,7 @@ final class Activations implements AutoCloseable {
         .add("selected", dtype, n, d)
         .add("targets", DType.I32, n)
         .add("loss", DType.F32, n)
-        .add("logits", training ? dtype : DType.F32, Math.min(n, HEAD_ROWS), config.vocabulary());
+        .add("logits", training ? dtype : DType.F32, Math.min(n, headRows), config.vocabulary());
     if (training) {
       plan.add("output", dtype, n, d)
           .add("d_stream", dtype, n, d)

@@ -30,24 +30,44 @@ public final class Llama implements AutoCloseable {
   private final LlamaParameters parameters;
   private final Kernels kernels;
   private final float eps;
-  private final Keep keep;
+  private final Memory memory;
   private @Nullable Activations activations;
   private @Nullable Activations decoding;
   private MemoryPlan.@Nullable Arena ropeTable;
 
-  /** A Llama that computes with {@code weights}, which stay the caller's to close. */
-  public Llama(LlamaWeights weights) {
-    this(weights, false);
-  }
-
   /**
-   * The same, to train in less memory where asked.
+   * What of a pass is in memory at a time.
    *
    * @param recompute keep each layer's input alone, and run the layer forward again in the backward
    *     pass: the same bits, a third more work
+   * @param headRows rows of logits at a time, a multiple of 64: with few, a vocabulary of any size
+   *     fits; with many, the head's gradient is read and written less often
    */
-  public Llama(LlamaWeights weights, boolean recompute) {
-    this.keep = recompute ? Keep.INPUTS : Keep.ALL;
+  public record Memory(boolean recompute, int headRows) {
+    /** All that the backward reads; 512 rows of logits. */
+    public static final Memory DEFAULT = new Memory(false, 512);
+
+    /** Refuses rows that are no multiple of the padding. */
+    public Memory {
+      if (headRows < PADDING || headRows % PADDING != 0) {
+        throw new IllegalArgumentException(
+            "head rows are %d, must be a multiple of %d".formatted(headRows, PADDING));
+      }
+    }
+
+    private Keep keep() {
+      return recompute ? Keep.INPUTS : Keep.ALL;
+    }
+  }
+
+  /** A Llama that computes with {@code weights}, which stay the caller's to close. */
+  public Llama(LlamaWeights weights) {
+    this(weights, Memory.DEFAULT);
+  }
+
+  /** The same, with that in memory. */
+  public Llama(LlamaWeights weights, Memory memory) {
+    this.memory = memory;
     this.weights = weights;
     this.config = weights.config();
     this.parameters = weights.parameters();
@@ -71,7 +91,6 @@ public final class Llama implements AutoCloseable {
    * @param blocks B
    * @param length tokens in the longest of them
    * @param training whether a backward follows
-   * @param recompute as the constructor's
    * @param workspace bytes that the device's attention backward needs, {@link
    *     Kernels#attentionBackwardWorkspace}
    */
@@ -81,12 +100,12 @@ public final class Llama implements AutoCloseable {
       int blocks,
       int length,
       boolean training,
-      boolean recompute,
+      Memory memory,
       ToLongFunction<Kernels.Heads> workspace) {
     Kernels.Heads heads = Activations.heads(config, blocks, padded(length));
-    Keep keep = !training ? Keep.NOTHING : recompute ? Keep.INPUTS : Keep.ALL;
+    Keep keep = training ? memory.keep() : Keep.NOTHING;
     return List.of(
-        Activations.plan(config, dtype, heads, keep, workspace),
+        Activations.plan(config, dtype, heads, keep, memory.headRows, workspace),
         RopeTable.plan(config, padded(length)));
   }
 
@@ -103,7 +122,7 @@ public final class Llama implements AutoCloseable {
    */
   public double train(
       int[] tokens, int[] targets, int blocks, float scale, LlamaParameters gradients) {
-    Activations a = prepare(tokens, blocks, keep);
+    Activations a = prepare(tokens, blocks, memory.keep());
     int count = select(a, tokens.length, targets);
     if (count == 0) {
       return 0;
@@ -159,8 +178,8 @@ public final class Llama implements AutoCloseable {
     long padded = Math.min(padded(count), a.tokens());
     Tensor selected = a.selected.rows(0, padded);
     kernels.gatherRows(selected, a.normed, a.rows.view("rows", 0, padded));
-    for (long first = 0; first < padded; first += Activations.HEAD_ROWS) {
-      long chunk = Math.min(Activations.HEAD_ROWS, padded - first);
+    for (long first = 0; first < padded; first += a.headRows) {
+      long chunk = Math.min(a.headRows, padded - first);
       Tensor x = selected.rows(first, chunk);
       Tensor logits = a.logits.rows(0, chunk);
       Tensor loss = a.loss.view("loss", first, chunk);
@@ -333,8 +352,8 @@ public final class Llama implements AutoCloseable {
     a.targets.view("targets", 0, padded).set(targets);
     forward(a, null);
     finalNorm(a);
-    for (long first = 0; first < padded; first += Activations.HEAD_ROWS) {
-      long chunk = Math.min(Activations.HEAD_ROWS, padded - first);
+    for (long first = 0; first < padded; first += a.headRows) {
+      long chunk = Math.min(a.headRows, padded - first);
       Tensor logits = a.logits.rows(0, chunk);
       kernels.matmul(logits, a.normed.rows(first, chunk), parameters.head(), Layout.NT, false);
       kernels.tokenLogprobs(
@@ -433,7 +452,9 @@ public final class Llama implements AutoCloseable {
       activations = null; // decoding's are of one size alone
       a.close();
     }
-    a = new Activations(weights.device(), config, weights.dtype(), blocks, length, kept);
+    a =
+        new Activations(
+            weights.device(), config, weights.dtype(), blocks, length, kept, memory.headRows);
     if (single) {
       decoding = a;
     } else {

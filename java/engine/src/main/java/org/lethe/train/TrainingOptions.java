@@ -1,6 +1,7 @@
 package org.lethe.train;
 
 import org.lethe.kernels.DType;
+import org.lethe.model.Llama;
 
 /**
  * How to train. Defaults are the paper's (Eldan & Russinovich 2023) where it says.
@@ -23,8 +24,7 @@ import org.lethe.kernels.DType;
  * @param dtype of activations and of the weights that products read; weights are exact fp32 in both
  * @param gradientType F32, or BF16 where {@code dtype} is
  * @param momentType F32, or BF16 with stochastic rounding
- * @param recompute keep only the layers' inputs and run each layer forward again in the backward
- *     pass: the same bits in less memory, for a third more work
+ * @param memory what of a pass is in memory at a time
  */
 public record TrainingOptions(
     int epochs,
@@ -44,7 +44,7 @@ public record TrainingOptions(
     DType dtype,
     DType gradientType,
     DType momentType,
-    boolean recompute) {
+    Llama.Memory memory) {
 
   /** Refuses what cannot be trained with, by the option's name. */
   public TrainingOptions {
@@ -96,7 +96,7 @@ public record TrainingOptions(
         DType.BF16,
         DType.F32,
         DType.F32,
-        false);
+        Llama.Memory.DEFAULT);
   }
 
   /** The paper's fine-tuning: 2 epochs at 1e-6, batch 8 x 16, 5% held out. */
@@ -119,7 +119,7 @@ public record TrainingOptions(
         DType.BF16,
         DType.F32,
         DType.F32,
-        false);
+        Llama.Memory.DEFAULT);
   }
 
   /** Learning rate of step {@code step} (from 0) of {@code steps}. */

@@ -25,6 +25,7 @@ import org.lethe.kernels.Tensor;
 import org.lethe.model.LlamaConfig;
 import org.lethe.model.LlamaParameters;
 import org.lethe.model.LlamaWeights;
+import org.lethe.model.Operation;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
@@ -79,6 +80,18 @@ final class TrainingState implements AutoCloseable {
         .add("first moments", options.momentType(), n)
         .add("second moments", options.momentType(), n)
         .add("gradient norm", DType.F64, 1);
+  }
+
+  /** What a step does once its gradients are there. */
+  static List<Operation> work(LlamaConfig config, TrainingOptions options) {
+    double n = config.parameters();
+    double g = n * options.gradientType().bytes();
+    double exact = n * 2 * Float.BYTES; // halves or whole, read and written
+    double moments = n * 2 * 2 * options.momentType().bytes();
+    return List.of(
+        new Operation("step gradient norm", 0, g, false),
+        new Operation("step AdamW", 0, g + exact + moments, false),
+        new Operation("step zero gradients", 0, g, false));
   }
 
   LlamaParameters gradients() {

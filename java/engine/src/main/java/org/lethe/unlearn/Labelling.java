@@ -6,12 +6,15 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.BooleanSupplier;
+import java.util.stream.Stream;
 import org.lethe.kernels.DType;
 import org.lethe.kernels.Device;
 import org.lethe.kernels.MemoryPlan;
 import org.lethe.model.Llama;
 import org.lethe.model.LlamaConfig;
 import org.lethe.model.LlamaWeights;
+import org.lethe.model.LlamaWork;
+import org.lethe.model.Operation;
 import org.lethe.text.LanguageModel;
 
 /**
@@ -141,11 +144,21 @@ public final class Labelling {
     var plans = new ArrayList<MemoryPlan>();
     for (int tokens : new int[] {translated, length}) {
       plans.add(LlamaWeights.plan(config, options.dtype(), false));
-      plans.addAll(Llama.plan(config, options.dtype(), 1, tokens, false, false, heads -> 0));
+      plans.addAll(
+          Llama.plan(config, options.dtype(), 1, tokens, false, Llama.Memory.DEFAULT, heads -> 0));
     }
     plans.add(logits(config.vocabulary(), translated, length));
     plans.add(GenericLabels.plan(GenericLabels.alphas(options.alpha()).length, length, forbidden));
     return plans;
+  }
+
+  /** What labelling a block of {@code length} tokens, translated into as many, does. */
+  public static List<Operation> work(LlamaConfig config, Options options, int length) {
+    double logits = (double) length * config.vocabulary() * Float.BYTES;
+    return Stream.concat(
+            LlamaWork.logits(config, options.dtype(), length).stream().map(each -> each.times(2)),
+            Stream.of(new Operation("generic labels", 0, 2 * logits, false)))
+        .toList();
   }
 
   private static void requireSame(Path pathA, Path pathB) throws IOException {

@@ -72,13 +72,14 @@ class TrainingMemoryTest {
                         }),
                     new Case(
                         device,
-                        "tied, BF16 moments, held-out blocks, batch 3",
+                        "tied, BF16 moments, held-out blocks, batch 3, head in two pieces",
                         tied,
                         run -> {
                           run.dtype = DType.BF16;
                           run.momentType = DType.BF16;
                           run.holdout = 0.2;
                           run.batch = 3;
+                          run.headRows = 128;
                         }),
                     new Case(
                         device, "4 layers, every head its own, F32", everyHeadItsOwn, run -> {})));

@@ -17,6 +17,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.lethe.kernels.DType;
 import org.lethe.kernels.Device;
+import org.lethe.model.Llama;
 import org.lethe.text.TinyModel;
 import org.lethe.train.TrainingListener;
 import org.lethe.train.TrainingOptions;
@@ -53,7 +54,7 @@ class UnlearningTest {
         DType.BF16,
         DType.F32,
         DType.F32,
-        false);
+        Llama.Memory.DEFAULT);
   }
 
   private boolean run(Path run, TrainingListener listener, BooleanSupplier stop)
