@@ -3,20 +3,13 @@ package org.lethe.cli;
 import java.io.PrintWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Map;
 import java.util.concurrent.Callable;
-import java.util.function.Function;
-import java.util.function.ToDoubleFunction;
-import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 import org.lethe.format.Checkpoint;
 import org.lethe.kernels.Device;
-import org.lethe.kernels.MemoryPlan;
 import org.lethe.model.LlamaConfig;
-import org.lethe.model.Operation;
 import org.lethe.train.TrainingOptions;
 import org.lethe.unlearn.Labelling;
 import picocli.CommandLine.Command;
@@ -42,9 +35,6 @@ import picocli.CommandLine.Spec;
       "             --moment-dtype bf16"
     })
 final class PlanCommand implements Callable<Integer> {
-  /** Tokens of the paper's text, and with what it generated beside (Eldan & Russinovich 2023). */
-  private static final long[] PAPER = {2_100_000, 3_100_000};
-
   /** The phases of the method. */
   enum Phase {
     reinforce,
@@ -107,15 +97,23 @@ final class PlanCommand implements Callable<Integer> {
     LlamaConfig config = Usage.checked(spec, this::config);
     String described = gpu;
     if (described != null) {
-      Machine machine = Usage.checked(spec, () -> Machine.gpu(described, pass.dtype()));
-      Usage.checked(spec, () -> print(config, given(machine)));
+      say(config, Usage.checked(spec, () -> Machine.gpu(described, pass.dtype())));
       return 0;
     }
     try (Device opened = device.open()) {
       boolean measure = matrixRate == null || memoryRate == null;
-      Machine machine = Machine.device(opened, pass.dtype(), measure);
-      Usage.checked(spec, () -> print(config, given(machine)));
+      say(config, Machine.device(opened, pass.dtype(), measure));
       return 0;
+    }
+  }
+
+  private void say(LlamaConfig config, Machine machine) {
+    Plan plan = Usage.checked(spec, () -> plan(config, given(machine)));
+    PrintWriter out = spec.commandLine().getOut();
+    if (json) {
+      Json.print(out, plan.report());
+    } else {
+      plan.print(out);
     }
   }
 
@@ -193,8 +191,33 @@ final class PlanCommand implements Callable<Integer> {
         config, new Labelling.Options(o.alpha(), block, o.seed(), pass.dtype()));
   }
 
-  /** The largest batch that fits; 0 if none does. */
-  private int largestBatch(LlamaConfig config, Machine machine) {
+  private Plan plan(LlamaConfig config, Machine machine) {
+    PhasePlan training = training(config, machine, pass.batch);
+    PhasePlan labelling = labelling(config);
+    boolean labels = phase == Phase.label;
+    String title =
+        "%s, %,d parameters: %s on %s".formatted(model, config.parameters(), phase, machine.name());
+    String step =
+        labels
+            ? "a block of %d tokens through both models".formatted(block)
+            : "a step of %d passes over %d blocks of %d tokens; gradients %s, moments %s, %s"
+                .formatted(
+                    pass.accumulate,
+                    pass.batch,
+                    block,
+                    pass.gradientType,
+                    pass.momentType,
+                    pass.recompute ? "layers recomputed" : "nothing recomputed");
+    return new Plan(
+        List.of(title, step),
+        machine,
+        labels ? labelling : training,
+        labels ? null : batches(config, machine),
+        training,
+        labelling);
+  }
+
+  private Plan.Batches batches(LlamaConfig config, Machine machine) {
     int fits = 0;
     int fails = 4097; // batches end at 4096
     while (fails - fits > 1) {
@@ -205,219 +228,6 @@ final class PlanCommand implements Callable<Integer> {
         fails = batch;
       }
     }
-    return fits;
-  }
-
-  // ---- what it says -----------------------------------------------------------------------------
-
-  private boolean print(LlamaConfig config, Machine machine) {
-    PhasePlan training = training(config, machine, pass.batch);
-    PhasePlan labelling = labelling(config);
-    PhasePlan plan = phase == Phase.label ? labelling : training;
-    int largest = phase == Phase.label ? 1 : largestBatch(config, machine);
-    PrintWriter out = spec.commandLine().getOut();
-    if (json) {
-      Json.print(out, report(config, machine, plan, largest, training, labelling));
-      return true;
-    }
-    out.printf("%s, %,d parameters: %s on %s%n", model, config.parameters(), phase, machine.name());
-    out.println(
-        phase == Phase.label
-            ? "a block of %d tokens through both models".formatted(block)
-            : "a step of %d passes over %d blocks of %d tokens; gradients %s, moments %s, %s"
-                .formatted(
-                    pass.accumulate,
-                    pass.batch,
-                    block,
-                    pass.gradientType,
-                    pass.momentType,
-                    pass.recompute ? "layers recomputed" : "nothing recomputed"));
-    printMemory(out, machine, plan);
-    if (phase != Phase.label) {
-      out.println(
-          largest > 0
-              ? "  largest batch that fits: " + largest
-              : "  not even a batch of 1 fits: it lacks %,d"
-                  .formatted(training(config, machine, 1).bytes() - machine.usableBytes()));
-    }
-    printTime(out, machine, plan);
-    printPaper(out, machine, training, labelling);
-    return true;
-  }
-
-  private static void printMemory(PrintWriter out, Machine machine, PhasePlan plan) {
-    out.printf("%nmemory, bytes%n");
-    for (MemoryPlan allocation : plan.memory()) {
-      out.printf("  %,16d  %s%n", allocation.bytes(), allocation.name());
-      Map<String, Long> entries = entries(allocation);
-      if (entries.size() > 1) {
-        entries.forEach((name, bytes) -> out.printf("    %,16d  %s%n", bytes, name));
-      }
-    }
-    long free = machine.usableBytes() - plan.bytes();
-    out.printf(
-        "  %,16d  in all, of %,d: %s%n",
-        plan.bytes(),
-        machine.usableBytes(),
-        free >= 0 ? "fits, %,d free".formatted(free) : "does not fit, by %,d".formatted(-free));
-  }
-
-  private static void printTime(PrintWriter out, Machine machine, PhasePlan plan) {
-    out.printf("%n%-30s %9s %9s%s%n", "time, ms, at best", "TFLOP", "GB", heads(machine));
-    for (Operation o : plan.work()) {
-      out.printf(
-          "  %-28s %9.3f %9.3f%s%n",
-          o.name(),
-          o.flops() / 1e12,
-          o.bytes() / 1e9,
-          row(machine, at -> 1e3 * o.seconds(at.flopsPerSecond(), at.bytesPerSecond()), "%.2f"));
-    }
-    out.printf(
-        "  %-28s %9.3f %9.3f%s%n",
-        "in all",
-        plan.work().stream().mapToDouble(Operation::flops).sum() / 1e12,
-        plan.work().stream().mapToDouble(Operation::bytes).sum() / 1e9,
-        row(machine, at -> 1e3 * plan.seconds(at), "%.2f"));
-    out.printf("%n%-50s%s%n", "", heads(machine));
-    line(out, machine, "ceiling of products, TFLOP/s", at -> at.flopsPerSecond() / 1e12, "%.2f");
-    line(out, machine, "ceiling of memory, GB/s", at -> at.bytesPerSecond() / 1e9, "%.1f");
-    line(out, machine, "tokens/s", plan::tokensPerSecond, "%,.0f");
-    line(out, machine, "model FLOP utilisation", plan::modelFlopUtilisation, "%.3f");
-    Machine.Ceilings sheet = machine.ceilings().get(Machine.DATASHEET);
-    if (sheet != null && machine.ceilings().size() > 1) {
-      line(
-          out,
-          machine,
-          "  of the datasheet's rate",
-          at -> plan.modelFlopUtilisation(at) * at.flopsPerSecond() / sheet.flopsPerSecond(),
-          "%.3f");
-    }
-    if (!machine.ceilings().containsKey(Machine.MEASURED)) {
-      out.println("not measured: no rate of this machine's own is known");
-    }
-  }
-
-  private static void printPaper(
-      PrintWriter out, Machine machine, PhasePlan training, PhasePlan labelling) {
-    for (long tokens : PAPER) {
-      out.printf(
-          "%n%-50s%s%n", "the paper's run, %,d tokens; hours".formatted(tokens), heads(machine));
-      paper(tokens, training, labelling)
-          .forEach(
-              (name, seconds) ->
-                  line(out, machine, name, at -> seconds.applyAsDouble(at) / 3600, "%.3f"));
-    }
-  }
-
-  /** Seconds of each phase of the paper's run: 3 epochs, a labelling, 2 epochs. */
-  private static Map<String, ToDoubleFunction<Machine.Ceilings>> paper(
-      long tokens, PhasePlan training, PhasePlan labelling) {
-    int first = TrainingOptions.reinforce().epochs();
-    int second = TrainingOptions.finetune().epochs();
-    var hours = new LinkedHashMap<String, ToDoubleFunction<Machine.Ceilings>>();
-    hours.put("reinforce", at -> first * tokens / training.tokensPerSecond(at));
-    hours.put("label", at -> tokens / labelling.tokensPerSecond(at));
-    hours.put("finetune", at -> second * tokens / training.tokensPerSecond(at));
-    List<ToDoubleFunction<Machine.Ceilings>> all = List.copyOf(hours.values());
-    hours.put("in all", at -> all.stream().mapToDouble(each -> each.applyAsDouble(at)).sum());
-    return hours;
-  }
-
-  private static void line(
-      PrintWriter out,
-      Machine machine,
-      String name,
-      ToDoubleFunction<Machine.Ceilings> value,
-      String format) {
-    out.printf("  %-48s%s%n", name, row(machine, value, format));
-  }
-
-  private static String heads(Machine machine) {
-    return machine.ceilings().keySet().stream()
-        .map("%12s"::formatted)
-        .collect(Collectors.joining());
-  }
-
-  private static String row(
-      Machine machine, ToDoubleFunction<Machine.Ceilings> value, String format) {
-    return machine.ceilings().values().stream()
-        .map(at -> "%12s".formatted(format.formatted(value.applyAsDouble(at))))
-        .collect(Collectors.joining());
-  }
-
-  /** Bytes by name, those of all layers together. */
-  private static Map<String, Long> entries(MemoryPlan plan) {
-    return plan.entries().stream()
-        .collect(
-            Collectors.groupingBy(
-                entry -> entry.name().replaceFirst("\\.\\d+$", ""),
-                LinkedHashMap::new,
-                Collectors.summingLong(MemoryPlan.Entry::bytes)));
-  }
-
-  // ---- the same as JSON -------------------------------------------------------------------------
-
-  private Map<String, Object> report(
-      LlamaConfig config,
-      Machine machine,
-      PhasePlan plan,
-      int largest,
-      PhasePlan training,
-      PhasePlan labelling) {
-    var report = new LinkedHashMap<String, Object>();
-    report.put("model", model);
-    report.put("parameters", config.parameters());
-    report.put("machine", machine.name());
-    report.put("phase", phase.name());
-    var memory = new ArrayList<Map<String, Object>>();
-    for (MemoryPlan allocation : plan.memory()) {
-      memory.add(
-          Map.of(
-              "name",
-              allocation.name(),
-              "bytes",
-              allocation.bytes(),
-              "tensors",
-              entries(allocation)));
-    }
-    report.put("memory", memory);
-    report.put("bytes", plan.bytes());
-    report.put("usable_bytes", machine.usableBytes());
-    report.put("fits", plan.bytes() <= machine.usableBytes());
-    if (phase != Phase.label) {
-      report.put("largest_batch", largest);
-    }
-    report.put("tokens", plan.tokens());
-    report.put("operations", plan.work());
-    report.put("ceilings", machine.ceilings());
-    report.put("seconds", each(machine, plan::seconds));
-    report.put("tokens_per_second", each(machine, plan::tokensPerSecond));
-    report.put("model_flop_utilisation", each(machine, plan::modelFlopUtilisation));
-    var paper = new LinkedHashMap<String, Object>();
-    for (long tokens : PAPER) {
-      paper.put(
-          String.valueOf(tokens),
-          paper(tokens, training, labelling).entrySet().stream()
-              .collect(
-                  Collectors.toMap(
-                      e -> e.getKey().replace(' ', '_'),
-                      e -> each(machine, at -> e.getValue().applyAsDouble(at) / 3600),
-                      (a, _) -> a,
-                      LinkedHashMap::new)));
-    }
-    report.put("paper_hours", paper);
-    return report;
-  }
-
-  private static Map<String, Double> each(
-      Machine machine, ToDoubleFunction<Machine.Ceilings> value) {
-    return machine.ceilings().entrySet().stream()
-        .collect(
-            Collectors.toMap(
-                Map.Entry::getKey,
-                (Function<Map.Entry<String, Machine.Ceilings>, Double>)
-                    e -> value.applyAsDouble(e.getValue()),
-                (a, _) -> a,
-                LinkedHashMap::new));
+    return new Plan.Batches(fits, training(config, machine, 1).bytes());
   }
 }
