@@ -40,6 +40,7 @@ import picocli.CommandLine.Spec;
       ExportCommand.class,
       PlanCommand.class,
       DoctorCommand.class,
+      VerifyCommand.class,
       AssetsCommand.class
     },
     footerHeading = "%nExit codes:%n",

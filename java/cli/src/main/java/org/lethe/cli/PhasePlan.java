@@ -34,7 +34,7 @@ record PhasePlan(List<MemoryPlan> memory, List<Operation> work, long tokens) {
 
   /** Labelling, with translations as long as their blocks and nothing held down. */
   static PhasePlan labelling(LlamaConfig config, Labelling.Options options) {
-    int length = options.block();
+    int length = options.cutting().block();
     return new PhasePlan(
         Labelling.plan(config, options, length, length, 0),
         Labelling.work(config, options, length),

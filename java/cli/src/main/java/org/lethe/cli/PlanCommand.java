@@ -10,6 +10,7 @@ import org.jspecify.annotations.Nullable;
 import org.lethe.format.Checkpoint;
 import org.lethe.kernels.Device;
 import org.lethe.model.LlamaConfig;
+import org.lethe.text.TextBlocks;
 import org.lethe.train.TrainingOptions;
 import org.lethe.unlearn.Labelling;
 import picocli.CommandLine.Command;
@@ -188,7 +189,8 @@ final class PlanCommand implements Callable<Integer> {
   private PhasePlan labelling(LlamaConfig config) {
     Labelling.Options o = Labelling.Options.DEFAULT;
     return PhasePlan.labelling(
-        config, new Labelling.Options(o.alpha(), block, o.seed(), pass.dtype()));
+        config,
+        new Labelling.Options(o.alpha(), TextBlocks.Cutting.once(block), o.seed(), pass.dtype()));
   }
 
   private Plan plan(LlamaConfig config, Machine machine) {

@@ -28,12 +28,14 @@ import org.lethe.model.Llama;
 import org.lethe.model.LlamaConfig;
 import org.lethe.model.PlannedMemory;
 import org.lethe.text.LanguageModel;
+import org.lethe.text.TextBlocks;
 import org.lethe.text.TinyModel;
 import org.lethe.train.TrainingBlock;
 
 /** A whole text labelled by two tiny Llamas, against METHOD.md's formula in double. */
 class LabellingTest {
-  private static final Labelling.Options OPTIONS = new Labelling.Options(5, 48, 7, DType.F32);
+  private static final Labelling.Options OPTIONS =
+      new Labelling.Options(5, TextBlocks.Cutting.once(48), 7, DType.F32);
 
   @TempDir private Path temporary;
   private final Device device = Device.open("cpu", new Device.Options(1, null));
@@ -151,7 +153,7 @@ class LabellingTest {
   @MethodSource("devices")
   void aRunAllocatesWhatWasPlanned(String name) throws IOException {
     for (DType dtype : new DType[] {DType.F32, DType.BF16}) {
-      var options = new Labelling.Options(5, 200, 7, dtype);
+      var options = new Labelling.Options(5, TextBlocks.Cutting.once(200), 7, dtype);
       try (Device on = TestedDevices.open(name, 1)) {
         var heard = new ArrayList<Labelled>();
         Path out = temporary.resolve("labels." + dtype);
