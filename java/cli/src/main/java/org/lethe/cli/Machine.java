@@ -75,7 +75,7 @@ record Machine(
     if (!ceilings.containsKey(DATASHEET)) {
       throw new IllegalArgumentException(gpu + ": lacks '" + DATASHEET + "'");
     }
-    // The row sums of dO O (Dao 2023), as the CUDA kernel is planned.
+    // What lethe_attention_backward_workspace of liblethe_cuda says: the row sums of dO O.
     return new Machine(
         json.path("name").asString(gpu),
         (long) number(gpu, json, "usable_bytes"),
