@@ -119,6 +119,7 @@ public final class Device implements AutoCloseable {
       throw e;
     }
     allocations.put(address, new OutOfDeviceMemoryException.Allocation(name, bytes));
+    DeviceAllocation.record(name, bytes);
     return new Tensor(this, name, dtype, shape.clone(), address, true);
   }
 
