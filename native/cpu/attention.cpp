@@ -630,13 +630,13 @@ lethe_status attention_backward(lethe_device *device, void *d_q, int64_t ld_dq, 
   return LETHE_OK;
 }
 
-lethe_status cache_write(lethe_device *device, void *k_cache, void *v_cache, const void *k, const void *v, int64_t ld_kv, int32_t dtype,
-                         int64_t B, int64_t T, int64_t Hkv, int64_t D, int64_t capacity, int64_t position, lethe_stream *) {
+lethe_status cache_write(lethe_device *device, void *k_cache, void *v_cache, const void *k, const void *v, int64_t ld_kv,
+                         const int32_t *position, int32_t dtype, int64_t B, int64_t T, int64_t Hkv, int64_t D, int64_t capacity, lethe_stream *) {
   const int64_t element = dtype == LETHE_F32 ? 4 : 2;
   parallel(device, B * T, 2 * Hkv * D, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       for (int64_t h = 0; h < Hkv; ++h) {
-        const int64_t to = ((row / T * Hkv + h) * capacity + position + row % T) * D * element, from = (row * ld_kv + h * D) * element;
+        const int64_t to = ((row / T * Hkv + h) * capacity + *position + row % T) * D * element, from = (row * ld_kv + h * D) * element;
         const size_t bytes = static_cast<size_t>(D * element);
         std::memcpy(static_cast<char *>(k_cache) + to, static_cast<const char *>(k) + from, bytes);
         std::memcpy(static_cast<char *>(v_cache) + to, static_cast<const char *>(v) + from, bytes);
@@ -646,13 +646,13 @@ lethe_status cache_write(lethe_device *device, void *k_cache, void *v_cache, con
   return LETHE_OK;
 }
 
-lethe_status attention_decode(lethe_device *device, void *out, const void *q, const void *k_cache, const void *v_cache, int32_t dtype,
-                              int64_t B, int64_t Hq, int64_t Hkv, int64_t D, int64_t capacity, int64_t length, float scale,
-                              lethe_stream *) {
+lethe_status attention_decode(lethe_device *device, void *out, const void *q, const void *k_cache, const void *v_cache,
+                              const int32_t *position, int32_t dtype, int64_t B, int64_t Hq, int64_t Hkv, int64_t D, int64_t capacity,
+                              float scale, lethe_stream *) {
   with_type(dtype, [&](auto type) {
     using E = decltype(type);
     decode<E>(device, static_cast<E *>(out), static_cast<const E *>(q), static_cast<const E *>(k_cache),
-              static_cast<const E *>(v_cache), B, Hq, Hkv, D, capacity, length, scale);
+              static_cast<const E *>(v_cache), B, Hq, Hkv, D, capacity, int64_t{*position} + 1, scale);
   });
   return LETHE_OK;
 }

@@ -68,7 +68,7 @@ int parse_threads(std::string_view value) {
     threads = threads * 10 + (digit - '0');
   }
   if (threads < 1 || threads > kMostThreads) {
-    raise(LETHE_INVALID_ARGUMENT, "open: threads=%.*s is not a whole number from 1 to %d", static_cast<int>(value.size()),
+    raise(LETHE_INVALID_ARGUMENT, "threads=%.*s is not a whole number from 1 to %d", static_cast<int>(value.size()),
           value.data(), kMostThreads);
   }
   return threads;
@@ -78,7 +78,7 @@ const Tier *parse_tier(std::string_view value) {
   for (const Tier &tier : tiers) {
     if (value == tier.name) return &tier;
   }
-  raise(LETHE_INVALID_ARGUMENT, "open: tier=%.*s is not one of avx2, avx512, avx512_bf16", static_cast<int>(value.size()),
+  raise(LETHE_INVALID_ARGUMENT, "tier=%.*s is not one of avx2, avx512, avx512_bf16", static_cast<int>(value.size()),
         value.data());
 }
 
@@ -92,11 +92,11 @@ Options parse_options(const char *text) {
     } else if (option.starts_with("tier=")) {
       options.tier = parse_tier(option.substr(5));
     } else {
-      raise(LETHE_INVALID_ARGUMENT, "open: '%.*s' is not an option; there are threads=N and tier=T, separated by one space",
+      raise(LETHE_INVALID_ARGUMENT, "'%.*s' is not an option; there are threads=N and tier=T, separated by one space",
             static_cast<int>(option.size()), option.data());
     }
     rest.remove_prefix(option.size());
-    if (rest.size() == 1) raise(LETHE_INVALID_ARGUMENT, "open: the options end in a space");
+    if (rest.size() == 1) raise(LETHE_INVALID_ARGUMENT, "the options end in a space");
     if (!rest.empty()) rest.remove_prefix(1);
   }
   return options;
@@ -104,7 +104,7 @@ Options parse_options(const char *text) {
 
 const Tier &tier_for(const Options &options) {
   const Tier &tier = options.tier != nullptr ? *options.tier : highest_tier();
-  if (!runs_here(tier)) raise(LETHE_UNSUPPORTED, "open: tier=%s needs %s, which this machine lacks", tier.name, tier.needs);
+  if (!runs_here(tier)) raise(LETHE_UNSUPPORTED, "tier=%s needs %s, which this machine lacks", tier.name, tier.needs);
   return tier;
 }
 
@@ -311,4 +311,21 @@ lethe_status lethe_event_milliseconds(lethe_device *device, lethe_event *from, l
         *milliseconds = std::chrono::duration<double, std::milli>(to->time - from->time).count();
         return LETHE_OK;
       });
+}
+
+lethe_status lethe_graph_begin(lethe_device *device, lethe_stream *stream) {
+  return Check("graph_begin", device, stream, {}).then([] { return fail(LETHE_UNSUPPORTED, "graph_begin: a CPU has no graphs"); });
+}
+
+// There is no graph that could be given to these.
+lethe_status lethe_graph_end(lethe_device *device, lethe_stream *stream, lethe_graph **) {
+  return Check("graph_end", device, stream, {}).that(false, "nothing is being recorded").then([] { return LETHE_OK; });
+}
+
+lethe_status lethe_graph_launch(lethe_device *device, lethe_graph *, lethe_stream *stream) {
+  return Check("graph_launch", device, stream, {}).that(false, "the graph is not one of this device").then([] { return LETHE_OK; });
+}
+
+lethe_status lethe_graph_destroy(lethe_device *device, lethe_graph *) {
+  return Check("graph_destroy", device, nullptr, {}).that(false, "the graph is not one of this device").then([] { return LETHE_OK; });
 }

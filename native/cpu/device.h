@@ -26,6 +26,9 @@ struct lethe_device {
   // 64-byte aligned, contents undefined, good until the next call of scratch. Throws where memory ends.
   void *scratch(int64_t bytes);
   bool owns(const lethe_stream *stream) const;
+  const char *lost() const { return nullptr; }
+
+  static constexpr bool kHostReadsTensors = true;
 
   const lethe::Tier &tier;
   const char *const why;

@@ -144,11 +144,11 @@ void MatrixProducts::cap(const Tier &tier) {
   const std::lock_guard lock(mutex);
   if (first == &tier) return;
   if (first != nullptr) {
-    raise(LETHE_UNSUPPORTED, "open: oneDNN runs on tier %s in this process already; tier %s needs a process of its own",
+    raise(LETHE_UNSUPPORTED, "oneDNN runs on tier %s in this process already; tier %s needs a process of its own",
           first->name, tier.name);
   }
   if (dnnl::set_max_cpu_isa(isa_of(tier)) != dnnl::status::success && isa_of(tier) != dnnl::cpu_isa::isa_default) {
-    raise(LETHE_UNSUPPORTED, "open: oneDNN was used in this process before; it cannot be held to tier %s any more", tier.name);
+    raise(LETHE_UNSUPPORTED, "oneDNN was used in this process before; it cannot be held to tier %s any more", tier.name);
   }
   first = &tier;
 }
@@ -194,6 +194,12 @@ void MatrixProducts::multiply_widened(lethe_device &device, const Product &narro
   if (rounds && narrow.accumulate == 1) convert(device, wide_c, LETHE_F32, N, c, LETHE_BF16, narrow.ld_c, M, N);
   primitives_->run(primitive, rounds ? wide_c : c, wide_a, wide_b, rest);
   if (rounds) convert(device, c, LETHE_BF16, narrow.ld_c, wide_c, LETHE_F32, N, M, N);
+}
+
+lethe_status matmul(lethe_device *device, void *C, int64_t ld_c, int32_t c_dtype, const void *A, int64_t ld_a, const void *B, int64_t ld_b,
+                    int32_t dtype, int32_t layout, int32_t accumulate, int64_t M, int64_t N, int64_t K, lethe_stream *) {
+  device->products->multiply(*device, {M, N, K, ld_a, ld_b, ld_c, dtype, c_dtype, layout, accumulate}, C, A, B);
+  return LETHE_OK;
 }
 
 }  // namespace lethe

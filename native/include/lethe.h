@@ -37,7 +37,7 @@ extern "C" {
 #define LETHE_API __attribute__((visibility("default")))
 #endif
 
-#define LETHE_ABI_VERSION 1
+#define LETHE_ABI_VERSION 2
 
 typedef int32_t lethe_status;
 #define LETHE_OK 0
@@ -63,6 +63,7 @@ typedef int32_t lethe_status;
 typedef struct lethe_device lethe_device; /* opaque */
 typedef struct lethe_stream lethe_stream; /* opaque */
 typedef struct lethe_event lethe_event;   /* opaque */
+typedef struct lethe_graph lethe_graph;   /* opaque */
 
 /* ---- the library and its devices ---------------------------------------------------------------------------------------- */
 
@@ -77,6 +78,9 @@ LETHE_API const char *lethe_message(void);
  *   threads=N   1 to 1024; default: the cores this process may run on
  *   tier=T      avx2 | avx512 | avx512_bf16; default: the highest this machine has. It also caps the matrix-product library,
  *               which takes the first tier of a process for good: another one afterwards is LETHE_UNSUPPORTED.
+ * Keys of a CUDA library:
+ *   gpu=N       the number of the GPU, from 0, the default
+ *   cublas=FILE libcublasLt.so of CUDA 12 or 13, percent-encoded; default: the system's (libcublasLt.so.13, then .12)
  */
 LETHE_API lethe_status lethe_open(const char *options, lethe_device **device);
 
@@ -108,6 +112,16 @@ LETHE_API lethe_status lethe_event_destroy(lethe_device *device, lethe_event *ev
 LETHE_API lethe_status lethe_event_record(lethe_device *device, lethe_event *event, lethe_stream *stream);
 /* Device time between two recorded events; waits for the second. */
 LETHE_API lethe_status lethe_event_milliseconds(lethe_device *device, lethe_event *from, lethe_event *to, double *milliseconds);
+
+/*
+ * A graph: from lethe_graph_begin to lethe_graph_end operations on the stream are recorded instead of done; lethe_graph_launch
+ * then does all of them at once, with the addresses and sizes recorded, as often as it is asked. Copies to and from the host,
+ * allocation and lethe_synchronize are refused while recording. A device without graphs says LETHE_UNSUPPORTED at the beginning.
+ */
+LETHE_API lethe_status lethe_graph_begin(lethe_device *device, lethe_stream *stream);
+LETHE_API lethe_status lethe_graph_end(lethe_device *device, lethe_stream *stream, lethe_graph **graph);
+LETHE_API lethe_status lethe_graph_launch(lethe_device *device, lethe_graph *graph, lethe_stream *stream);
+LETHE_API lethe_status lethe_graph_destroy(lethe_device *device, lethe_graph *graph);
 
 /* ---- moving and converting ---------------------------------------------------------------------------------------------- */
 
@@ -195,15 +209,21 @@ LETHE_API lethe_status lethe_attention_backward(lethe_device *device, void *d_q,
                                                 int32_t dtype, int64_t B, int64_t T, int64_t Hq, int64_t Hkv, int64_t D, float scale,
                                                 void *workspace, int64_t workspace_bytes, lethe_stream *stream);
 
-/* cache (B, Hkv, capacity, D)[b, h, position + t] = x (B*T, Hkv, D)[b, t, h], for keys and for values; position + T <= capacity */
+/*
+ * cache (B, Hkv, capacity, D)[b, h, position[0] + t] = x (B*T, Hkv, D)[b, t, h], for keys and for values. position (1);
+ * position[0] + T <= capacity: a CPU checks it, others write nothing that does not fit.
+ */
 LETHE_API lethe_status lethe_cache_write(lethe_device *device, void *k_cache, void *v_cache, const void *k, const void *v,
-                                         int64_t ld_kv, int32_t dtype, int64_t B, int64_t T, int64_t Hkv, int64_t D, int64_t capacity,
-                                         int64_t position, lethe_stream *stream);
+                                         int64_t ld_kv, const int32_t *position, int32_t dtype, int64_t B, int64_t T, int64_t Hkv,
+                                         int64_t D, int64_t capacity, lethe_stream *stream);
 
-/* One new token per sequence against the first `length` cached ones: out (B, Hq, D) = , q (B, Hq, D); 1 <= length <= capacity */
+/*
+ * One new token per sequence, at position[0], against the cached ones 0..position[0]: out (B, Hq, D) = , q (B, Hq, D).
+ * position (1), 0 <= position[0] < capacity. Where it lies on the device, one recorded graph decodes any number of tokens.
+ */
 LETHE_API lethe_status lethe_attention_decode(lethe_device *device, void *out, const void *q, const void *k_cache, const void *v_cache,
-                                              int32_t dtype, int64_t B, int64_t Hq, int64_t Hkv, int64_t D, int64_t capacity,
-                                              int64_t length, float scale, lethe_stream *stream);
+                                              const int32_t *position, int32_t dtype, int64_t B, int64_t Hq, int64_t Hkv, int64_t D,
+                                              int64_t capacity, float scale, lethe_stream *stream);
 
 /* SwiGLU (Shazeer 2020): out (N, F) = silu(gate) * up; gate and up (N, F) with row stride ld_gu */
 LETHE_API lethe_status lethe_swiglu(lethe_device *device, void *out, const void *gate, const void *up, int64_t ld_gu, int32_t dtype,

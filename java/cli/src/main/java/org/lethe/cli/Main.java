@@ -65,8 +65,12 @@ public final class Main implements Runnable {
   /** Runs a command and exits with its code. */
   public static void main(String[] args) {
     Locale.setDefault(Locale.ROOT); // numbers read the same everywhere
-    int code = execute(args);
-    Interrupts.finished();
+    int code = FAILED;
+    try {
+      code = execute(args);
+    } finally { // an Error too: else the hook waits for what is over
+      Interrupts.finished();
+    }
     System.exit(code);
   }
 

@@ -103,8 +103,8 @@ public final class Kernels {
     attentionHandle = bind("attention", "pplpplpplilllllfp");
     attentionBackwardWorkspaceHandle = bind("attention_backward_workspace", "ppilllll");
     attentionBackwardHandle = bind("attention_backward", "pplpplplplpplpplilllllfplp");
-    cacheWriteHandle = bind("cache_write", "ppppplillllllp");
-    attentionDecodeHandle = bind("attention_decode", "pppppillllllfp");
+    cacheWriteHandle = bind("cache_write", "ppppplpilllllp");
+    attentionDecodeHandle = bind("attention_decode", "ppppppilllllfp");
     swigluHandle = bind("swiglu", "pppplillp");
     swigluBackwardHandle = bind("swiglu_backward", "ppplppplillp");
     matmulHandle = bind("matmul", "ppliplpliiilllp");
@@ -745,8 +745,11 @@ public final class Kernels {
     }
   }
 
-  /** Appends k and v (B*T, Hkv*D) to the caches (B, Hkv, capacity, D) from {@code position} on. */
-  public void cacheWrite(Tensor kCache, Tensor vCache, Tensor k, Tensor v, Heads h, long position) {
+  /**
+   * Appends k and v (B*T, Hkv*D) to the caches (B, Hkv, capacity, D) from {@code position[0]} on.
+   */
+  public void cacheWrite(
+      Tensor kCache, Tensor vCache, Tensor k, Tensor v, Tensor position, Heads h) {
     contiguous("cache_write", kCache, vCache);
     check(
         kCache.rank() == 4
@@ -762,13 +765,14 @@ public final class Kernels {
             && k.width() == h.Hkv * h.D
             && v.width() == h.Hkv * h.D
             && k.stride() == v.stride()
-            && position >= 0
-            && position <= kCache.size(2) - h.T,
+            && h.T <= kCache.size(2)
+            && position.dtype() == DType.I32,
         "cache_write",
         kCache,
         vCache,
         k,
-        v);
+        v,
+        position);
     try {
       done(
           (int)
@@ -779,22 +783,22 @@ public final class Kernels {
                   k.address(),
                   v.address(),
                   k.stride(),
+                  position.address(),
                   k.dtype().code(),
                   h.B,
                   h.T,
                   h.Hkv,
                   h.D,
                   kCache.size(2),
-                  position,
                   DEFAULT_STREAM));
     } catch (Throwable t) {
       throw rethrow(t);
     }
   }
 
-  /** One token a sequence, q (B, Hq*D), against the first {@code length} cached ones. */
+  /** One token a sequence, q (B, Hq*D), against the cached ones 0..{@code position[0]}. */
   public void attentionDecode(
-      Tensor out, Tensor q, Tensor kCache, Tensor vCache, Heads h, long length) {
+      Tensor out, Tensor q, Tensor kCache, Tensor vCache, Tensor position, Heads h) {
     contiguous("attention_decode", out, q, kCache, vCache);
     check(
         kCache.rank() == 4
@@ -808,13 +812,13 @@ public final class Kernels {
             && sameType(out, q)
             && sameType(kCache, q)
             && sameType(vCache, q)
-            && length >= 1
-            && length <= kCache.size(2),
+            && position.dtype() == DType.I32,
         "attention_decode",
         out,
         q,
         kCache,
-        vCache);
+        vCache,
+        position);
     try {
       done(
           (int)
@@ -824,13 +828,13 @@ public final class Kernels {
                   q.address(),
                   kCache.address(),
                   vCache.address(),
+                  position.address(),
                   q.dtype().code(),
                   h.B,
                   h.Hq,
                   h.Hkv,
                   h.D,
                   kCache.size(2),
-                  length,
                   h.scale(),
                   DEFAULT_STREAM));
     } catch (Throwable t) {

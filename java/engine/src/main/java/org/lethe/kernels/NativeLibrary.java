@@ -20,7 +20,7 @@ import org.bytedeco.javacpp.Loader;
  * lethe.library.NAME} names or else from its jar, with the libraries it needs loaded before it.
  */
 final class NativeLibrary {
-  static final int ABI_VERSION = 1;
+  static final int ABI_VERSION = 2;
 
   private final SymbolLookup symbols;
   private final Path file;

@@ -174,10 +174,10 @@ public final class Llama implements AutoCloseable {
 
   private void attend(Activations a, Activations.Layer x, int l, @Nullable KeyValueCache cache) {
     if (cache != null) {
-      kernels.cacheWrite(cache.keys(l), cache.values(l), x.k(), x.v(), a.heads, cache.length);
+      kernels.cacheWrite(cache.keys(l), cache.values(l), x.k(), x.v(), a.positions, a.heads);
       if (cache.length > 0) {
         kernels.attentionDecode(
-            x.attention(), x.q(), cache.keys(l), cache.values(l), a.heads, cache.length + 1L);
+            x.attention(), x.q(), cache.keys(l), cache.values(l), a.positions, a.heads);
         return;
       }
     }

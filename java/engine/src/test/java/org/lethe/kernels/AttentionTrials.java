@@ -153,7 +153,8 @@ final class AttentionTrials {
     Operand v = keys(t, "v", dtype, s);
     Operand kCache = t.updated("k_cache", dtype, h.B(), heads, capacity, D);
     Operand vCache = t.updated("v_cache", dtype, h.B(), heads, capacity, D);
-    t.call(kernels -> kernels.cacheWrite(kCache.on(), vCache.on(), k.on(), v.on(), h, position));
+    Operand at = t.input("position", position);
+    t.call(kernels -> kernels.cacheWrite(kCache.on(), vCache.on(), k.on(), v.on(), at.on(), h));
     for (Operand[] pair : new Operand[][] {{kCache, k}, {vCache, v}}) {
       double[] expected = pair[0].values();
       double[] written = pair[1].values();
@@ -174,8 +175,9 @@ final class AttentionTrials {
     Operand kCache = cache(t, "k_cache", dtype, h, capacity, length);
     Operand vCache = cache(t, "v_cache", dtype, h, capacity, length);
     Operand out = t.result("out", dtype, h.B(), h.Hq() * h.D());
+    Operand at = t.input("position", length - 1);
     t.call(
-        kernels -> kernels.attentionDecode(out.on(), q.on(), kCache.on(), vCache.on(), h, length));
+        kernels -> kernels.attentionDecode(out.on(), q.on(), kCache.on(), vCache.on(), at.on(), h));
     t.expect(
         out,
         Reference.attentionDecode(

@@ -41,7 +41,7 @@ class BadArgumentsTest {
 
   /** Numbers that have no wrong value, or are wrong only together with others. */
   private static final Set<String> ANY_VALUE =
-      Set.of("accumulate", "inverse", "seed", "first", "workspace_bytes", "position");
+      Set.of("accumulate", "inverse", "seed", "first", "workspace_bytes");
 
   private final Device device = TestedDevices.openAny();
 
@@ -64,7 +64,7 @@ class BadArgumentsTest {
             case "stream", "low" -> 0L;
             case "workspace" -> memory.address() + parameters.size() * (long) SLOT;
             case "workspace_bytes" -> WORKSPACE_BYTES;
-            case "position", "seed", "first" -> 0L;
+            case "seed", "first" -> 0L;
             case "step", "rows" -> 1L;
             case "capacity" -> 4L;
             default ->
@@ -199,6 +199,13 @@ class BadArgumentsTest {
         refused("generic_labels", () -> labels(index, null, null));
       }
       refused("generic_labels", () -> labels(ints(0, 1, 2), index, ints(0, 0, 0)));
+      var h = new Kernels.Heads(1, 1, 2, 1, 2);
+      Tensor cache = real("cache", 1, 1, 5, 2);
+      Tensor keys = real("keys", 1, 2);
+      Tensor query = real("query", 1, 4);
+      Tensor position = ints(wrong);
+      refused("cache_write", () -> k.cacheWrite(cache, cache, keys, keys, position, h));
+      refused("attention_decode", () -> k.attentionDecode(query, query, cache, cache, position, h));
     }
   }
 
@@ -317,16 +324,13 @@ class BadArgumentsTest {
     unfit("rope", () -> k.rope(x, real("table", 5, 3, 2), index, false));
     unfit("attention", () -> k.attention(x, null, x, x, x, h));
     unfit("attention_backward", () -> k.attentionBackward(x, x, x, x, x, row, x, x, x, h, row));
-    unfit("cache_write", () -> k.cacheWrite(x, x, x, x, h, 0));
+    unfit("cache_write", () -> k.cacheWrite(x, x, x, x, index, h));
+    unfit("attention_decode", () -> k.attentionDecode(x, x, x, x, index, h));
     Tensor cache = real("cache", 1, 1, 4, 2);
     Tensor keys = real("keys", 3, 2);
-    for (long position : new long[] {-1, 2, Long.MAX_VALUE}) {
-      unfit("cache_write", () -> k.cacheWrite(cache, cache, keys, keys, h, position));
-    }
+    unfit("cache_write", () -> k.cacheWrite(cache, cache, keys, keys, row, h));
     Tensor query = real("query", 1, 4);
-    for (long length : new long[] {0, 5, -1}) {
-      unfit("attention_decode", () -> k.attentionDecode(query, query, cache, cache, h, length));
-    }
+    unfit("attention_decode", () -> k.attentionDecode(query, query, cache, cache, row, h));
     unfit("swiglu", () -> k.swiglu(x, x, other));
     unfit("swiglu", () -> k.swiglu(x, x, columns));
     unfit("swiglu_backward", () -> k.swigluBackward(x, columns, x, x, x));

@@ -26,7 +26,11 @@ class HeaderTest {
           "event_create",
           "event_destroy",
           "event_record",
-          "event_milliseconds");
+          "event_milliseconds",
+          "graph_begin",
+          "graph_end",
+          "graph_launch",
+          "graph_destroy");
 
   @Test
   void kernelsBindsEveryFunctionWithTheTypesOfItsPrototype() throws IllegalAccessException {

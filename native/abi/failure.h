@@ -11,7 +11,7 @@ struct Failure {
 
 // Keeps the text and gives back the status.
 [[gnu::format(printf, 2, 3)]] lethe_status fail(lethe_status status, const char *format, ...);
-// Keeps the text and throws a Failure.
+// Keeps the text and throws a Failure: without_exceptions puts its own text in front.
 [[noreturn, gnu::format(printf, 2, 3)]] void raise(lethe_status status, const char *format, ...);
 
 const char *latest_message();

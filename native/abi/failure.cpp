@@ -34,7 +34,9 @@ lethe_status status_of_exception(const char *what) noexcept {
   try {
     throw;
   } catch (const Failure &failure) {
-    return failure.status;
+    char reason[sizeof message];
+    std::snprintf(reason, sizeof reason, "%s", message);
+    return fail(failure.status, "%s: %s", what, reason);
   } catch (const std::bad_alloc &) {
     return fail(LETHE_OUT_OF_MEMORY, "%s: the host's memory is used up", what);
   } catch (const std::exception &exception) {

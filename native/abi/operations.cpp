@@ -1,8 +1,7 @@
-// The operations of lethe.h: each checks its arguments, then calls the tier's kernel.
+// The operations of lethe.h: each checks its arguments, then calls the kernel. Compiled into every library.
 #include "lethe.h"
 
 #include "check.h"
-#include "matmul.h"
 
 using lethe::bytes_of;
 using lethe::Check;
@@ -193,37 +192,37 @@ lethe_status lethe_attention_backward(lethe_device *device, void *d_q, int64_t l
 }
 
 lethe_status lethe_cache_write(lethe_device *device, void *k_cache, void *v_cache, const void *k, const void *v, int64_t ld_kv,
-                               int32_t dtype, int64_t B, int64_t T, int64_t Hkv, int64_t D, int64_t capacity, int64_t position,
+                               const int32_t *position, int32_t dtype, int64_t B, int64_t T, int64_t Hkv, int64_t D, int64_t capacity,
                                lethe_stream *stream) {
   const int64_t rows = Check::product({B, T}), cache_rows = Check::product({B, Hkv, capacity});
   return Check("cache_write", device, stream, {{"B", B}, {"T", T}, {"Hkv", Hkv}, {"D", D}, {"capacity", capacity}})
       .dtype("dtype", dtype)
       .that(rows > 0 && cache_rows > 0, "B T, or B Hkv capacity, overflows")
-      .that(position >= 0 && T >= 1 && T <= capacity && position <= capacity - T, "position to position + T is not within 0 to capacity")
+      .that(T <= capacity, "T is beyond capacity")
       .matrix("k_cache", k_cache, bytes_of(dtype), cache_rows, D)
       .matrix("v_cache", v_cache, bytes_of(dtype), cache_rows, D)
       .matrix("k", k, bytes_of(dtype), rows, Check::product({Hkv, D}), ld_kv)
       .matrix("v", v, bytes_of(dtype), rows, Check::product({Hkv, D}), ld_kv)
+      .indices("position", position, 1, 0, capacity - T + 1)
       .then([&] {
-        return device->kernels->cache_write(device, k_cache, v_cache, k, v, ld_kv, dtype, B, T, Hkv, D, capacity, position, stream);
+        return device->kernels->cache_write(device, k_cache, v_cache, k, v, ld_kv, position, dtype, B, T, Hkv, D, capacity, stream);
       });
 }
 
-lethe_status lethe_attention_decode(lethe_device *device, void *out, const void *q, const void *k_cache, const void *v_cache, int32_t dtype,
-                                    int64_t B, int64_t Hq, int64_t Hkv, int64_t D, int64_t capacity, int64_t length, float scale,
-                                    lethe_stream *stream) {
+lethe_status lethe_attention_decode(lethe_device *device, void *out, const void *q, const void *k_cache, const void *v_cache,
+                                    const int32_t *position, int32_t dtype, int64_t B, int64_t Hq, int64_t Hkv, int64_t D, int64_t capacity,
+                                    float scale, lethe_stream *stream) {
   const int64_t cache_rows = Check::product({B, Hkv, capacity});
-  Check check("attention_decode", device, stream,
-              {{"B", B}, {"Hq", Hq}, {"Hkv", Hkv}, {"D", D}, {"capacity", capacity}, {"length", length}});
+  Check check("attention_decode", device, stream, {{"B", B}, {"Hq", Hq}, {"Hkv", Hkv}, {"D", D}, {"capacity", capacity}});
   return heads(check, dtype, Hq, Hkv, D)
       .that(cache_rows > 0, "B Hkv capacity overflows")
-      .that(length <= capacity, "length is beyond capacity")
       .matrix("out", out, bytes_of(dtype), B, Check::product({Hq, D}))
       .matrix("q", q, bytes_of(dtype), B, Check::product({Hq, D}))
       .matrix("k_cache", k_cache, bytes_of(dtype), cache_rows, D)
       .matrix("v_cache", v_cache, bytes_of(dtype), cache_rows, D)
+      .indices("position", position, 1, 0, capacity)
       .then([&] {
-        return device->kernels->attention_decode(device, out, q, k_cache, v_cache, dtype, B, Hq, Hkv, D, capacity, length, scale, stream);
+        return device->kernels->attention_decode(device, out, q, k_cache, v_cache, position, dtype, B, Hq, Hkv, D, capacity, scale, stream);
       });
 }
 
@@ -263,8 +262,7 @@ lethe_status lethe_matmul(lethe_device *device, void *C, int64_t ld_c, int32_t c
       .matrix("A", A, bytes_of(dtype), a_turned ? K : M, a_turned ? M : K, ld_a)
       .matrix("B", B, bytes_of(dtype), b_turned ? N : K, b_turned ? K : N, ld_b)
       .then([&] {
-        device->products->multiply(*device, {M, N, K, ld_a, ld_b, ld_c, dtype, c_dtype, layout, accumulate}, C, A, B);
-        return LETHE_OK;
+        return lethe::matmul(device, C, ld_c, c_dtype, A, ld_a, B, ld_b, dtype, layout, accumulate, M, N, K, stream);
       });
 }
 

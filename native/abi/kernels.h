@@ -1,5 +1,5 @@
-// What an instruction-set tier implements: the operations of lethe.h that it names here, with the ABI's own signatures. A kernel
-// may take its arguments as checked, runs on device->threads threads, and is done when it returns.
+// What a library implements beside lethe_device itself: the operations of lethe.h that it names here, with the ABI's own
+// signatures, once a tier of the cpu. A kernel may take its arguments as checked.
 #pragma once
 
 #include "lethe.h"
@@ -17,5 +17,7 @@ struct Kernels {
   LETHE_KERNELS(LETHE_FIELD)
 };
 #undef LETHE_FIELD
+
+decltype(lethe_matmul) matmul;  // every tier's
 
 }  // namespace lethe

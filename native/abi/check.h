@@ -1,4 +1,5 @@
-// The checks of one call, in the order of its parameters; the first that fails is what the caller is told.
+// The checks of one call, in the order of its parameters; the first that fails is what the caller is told. device.h is the
+// library's own: it says what a lethe_device is (kernels, owns, lost, kHostReadsTensors).
 #pragma once
 
 #include <initializer_list>
@@ -30,7 +31,7 @@ class Check {
   Check &vector(const char *name, const void *tensor, int64_t element_bytes, int64_t n) {
     return matrix(name, tensor, element_bytes, 1, n, n);
   }
-  // An int32 tensor with values in [low, high), or `also`.
+  // An int32 tensor with values in [low, high), or `also`: read where the host can read tensors.
   Check &indices(const char *name, const int32_t *index, int64_t n, int64_t low, int64_t high, int32_t also);
   Check &indices(const char *name, const int32_t *index, int64_t n, int64_t low, int64_t high) {
     return indices(name, index, n, low, high, static_cast<int32_t>(low));
