@@ -19,6 +19,7 @@ public class AttentionOfOneToken extends Operation {
 
   private Rotation<Operands> operands;
   private Kernels.Heads heads;
+  private Tensor last;
   private Rates.Work attend;
   private Rates.Work write;
 
@@ -29,6 +30,7 @@ public class AttentionOfOneToken extends Operation {
   void prepare() {
     Sizes s = sizes;
     heads = new Kernels.Heads(1, 1, s.heads, s.kvHeads, s.headSize);
+    last = device.of("position", new int[] {cached - 1}, 1);
     double cache = 2.0 * cached * s.kvWidth();
     operands =
         rotation(
@@ -49,7 +51,7 @@ public class AttentionOfOneToken extends Operation {
   @Benchmark
   public Tensor attend(Rates rates, Machine machine) {
     Operands o = operands.next();
-    kernels.attentionDecode(o.out, o.q, o.keys, o.values, heads, cached);
+    kernels.attentionDecode(o.out, o.q, o.keys, o.values, last, heads);
     rates.add(attend);
     return o.out;
   }
@@ -58,7 +60,7 @@ public class AttentionOfOneToken extends Operation {
   @Benchmark
   public Tensor cacheWrite(Rates rates, Machine machine) {
     Operands o = operands.next();
-    kernels.cacheWrite(o.keys, o.values, o.k, o.v, heads, cached - 1L);
+    kernels.cacheWrite(o.keys, o.values, o.k, o.v, last, heads);
     rates.add(write);
     return o.keys;
   }
@@ -66,7 +68,7 @@ public class AttentionOfOneToken extends Operation {
   @Override
   void check() {
     Operands o = operands.current();
-    kernels.attentionDecode(o.out, o.q, o.keys, o.values, heads, cached);
+    kernels.attentionDecode(o.out, o.q, o.keys, o.values, last, heads);
     requireNumbers(o.out, o.keys, o.values);
   }
 }

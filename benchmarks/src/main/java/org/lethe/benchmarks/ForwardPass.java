@@ -5,9 +5,7 @@ import org.openjdk.jmh.annotations.OperationsPerInvocation;
 
 /** Forward over 4 blocks of 512 tokens, with the loss of every position; per token. */
 public class ForwardPass extends ModelOperation {
-  private int[] targets;
   private Rates.Work work;
-  private double loss;
 
   /** Made by JMH. */
   public ForwardPass() {}
@@ -15,21 +13,23 @@ public class ForwardPass extends ModelOperation {
   @Override
   void prepare() {
     load(false);
-    targets = targets();
-    work = work(StepCost.forward(config, dtype, BLOCKS, LENGTH));
+    work = work(steps.forwardCosts());
   }
 
   /** A pass. */
   @Benchmark
   @OperationsPerInvocation(BLOCKS * LENGTH)
   public double loss(Rates rates, Machine machine) {
-    loss = llama.loss(tokens, targets, BLOCKS);
     rates.add(work);
-    return loss;
+    return steps.forward();
   }
 
   @Override
   void check() {
-    finite(loss);
+    double loss = steps.forward() / (BLOCKS * (LENGTH - 1));
+    double chance = Math.log(steps.config().vocabulary());
+    if (loss > 2 * chance) { // random tokens cannot be foretold, but nor can they be that wrong
+      throw new IllegalStateException("the loss is " + loss + " a token, chance has " + chance);
+    }
   }
 }

@@ -15,7 +15,7 @@ final class StepCost {
    * All calls of an operation in a pass.
    *
    * @param name the kernel, and which of its uses
-   * @param kernel as {@code lethe.h} has it, without its prefix
+   * @param kernel as {@code lethe.h} has it, without its prefix; products as {@link #matmul} has them
    * @param calls in a pass
    * @param flop of all calls
    * @param bytes of all calls
@@ -81,6 +81,11 @@ final class StepCost {
     return c.layers() * layer + (double) c.vocabulary() * c.width();
   }
 
+  /** A product by its layout and its weight (out, in). */
+  static String matmul(String layout, long out, long in) {
+    return "matmul %s %d %d".formatted(layout, out, in);
+  }
+
   private void layers(boolean training) {
     long l = c.layers();
     int again = training ? 2 : 1; // forward and once more in the backward
@@ -134,13 +139,13 @@ final class StepCost {
   private void product(String name, long calls, long out, long in, double rows, boolean training) {
     double flop = 2 * rows * out * in;
     double operands = rows * in + (double) out * in + rows * out;
-    add(name, "matmul", calls, flop, operands);
+    add(name, matmul("NT", out, in), calls, flop, operands);
     if (training) {
-      add(name + ", d input", "matmul", calls, flop, operands);
+      add(name + ", d input", matmul("NN", out, in), calls, flop, operands);
       costs.add(
           new Cost(
               name + ", d weight",
-              "matmul",
+              matmul("TN", out, in),
               calls,
               calls * flop,
               calls * (dtype.bytes() * rows * (in + out) + 2.0 * 4 * out * in)));
