@@ -42,10 +42,30 @@ public final class Growth {
     private final LlamaConfig config;
 
     Model(
-        int width, int feedForward, int layers, int heads, int kvHeads, int headSize, int vocabulary, boolean tied) {
+        int width,
+        int feedForward,
+        int layers,
+        int heads,
+        int kvHeads,
+        int headSize,
+        int vocabulary,
+        boolean tied) {
       config =
           new LlamaConfig(
-              vocabulary, width, feedForward, layers, heads, kvHeads, headSize, 8192, 1e-5, 10_000, null, tied, 1, 2);
+              vocabulary,
+              width,
+              feedForward,
+              layers,
+              heads,
+              kvHeads,
+              headSize,
+              8192,
+              1e-5,
+              10_000,
+              null,
+              tied,
+              1,
+              2);
     }
   }
 
@@ -57,9 +77,12 @@ public final class Growth {
   }
 
   /** One measurement; {@code folder} is where a model to load lies. */
-  private record Point(Work work, Model model, int blocks, int length, int threads, @Nullable Path folder) {
+  private record Point(
+      Work work, Model model, int blocks, int length, int threads, @Nullable Path folder) {
     List<String> arguments() {
-      var all = new ArrayList<>(List.of("point", work.name(), model.name(), "" + blocks, "" + length, "" + threads));
+      var all =
+          new ArrayList<>(
+              List.of("point", work.name(), model.name(), "" + blocks, "" + length, "" + threads));
       if (folder != null) {
         all.add(folder.toString());
       }
@@ -118,7 +141,9 @@ public final class Growth {
 
   private String tables() throws IOException, InterruptedException {
     say("# Cost as work grows%n");
-    say("`benchmarks/growth%s`, %s, %d cores, %s, BF16, random weights%n", brief ? " --short" : "", cpu(), cores, LocalDate.now());
+    say(
+        "`benchmarks/growth%s`, %s, %d cores, %s, BF16, random weights%n",
+        brief ? " --short" : "", cpu(), cores, LocalDate.now());
     models();
     lengths();
     batches();
@@ -178,12 +203,14 @@ public final class Growth {
 
   private void files() throws IOException, InterruptedException {
     say("## Loading BF16 safetensors to run, warm file cache%n");
-    say("| parameters | file, MB | time | GB/s | resident, MB | device, MB |%n|---:|---:|---:|---:|---:|---:|");
+    say(
+        "| parameters | file, MB | time | GB/s | resident, MB | device, MB |%n|---:|---:|---:|---:|---:|---:|");
     for (Model model : sizes()) {
       Path folder = Files.createTempDirectory("lethe-growth");
       try {
         Path written = folder.resolve("model");
-        ModelWriter.writeHuggingFace(written, model.config, StoredType.BF16, Map.of(), new RandomModel());
+        ModelWriter.writeHuggingFace(
+            written, model.config, StoredType.BF16, Map.of(), new RandomModel());
         Result r = child(new Point(Work.LOAD, model, 1, 1, cores, written));
         double bytes = 2.0 * model.config.parameters();
         if (r != null) {
@@ -203,7 +230,9 @@ public final class Growth {
   }
 
   private void heading(String first) {
-    say("| %s | work | tokens/s | GFLOP/token | GFLOP/s | resident, MB | device, MB |%n|---:|---|---:|---:|---:|---:|---:|", first);
+    say(
+        "| %s | work | tokens/s | GFLOP/token | GFLOP/s | resident, MB | device, MB |%n|---:|---|---:|---:|---:|---:|---:|",
+        first);
   }
 
   private void row(String first, Point point) throws IOException, InterruptedException {
@@ -239,11 +268,17 @@ public final class Growth {
     var command = new ArrayList<String>();
     command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
     command.addAll(
-        List.of("--enable-native-access=ALL-UNNAMED", "--sun-misc-unsafe-memory-access=allow", "-XX:+UseSerialGC", "-Xmx256m"));
+        List.of(
+            "--enable-native-access=ALL-UNNAMED",
+            "--sun-misc-unsafe-memory-access=allow",
+            "-XX:+UseSerialGC",
+            "-Xmx256m"));
     command.addAll(List.of("-cp", System.getProperty("java.class.path"), Growth.class.getName()));
     command.addAll(point.arguments());
-    Process process = new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.INHERIT).start();
-    String output = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8).strip();
+    Process process =
+        new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.INHERIT).start();
+    String output =
+        new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8).strip();
     if (process.waitFor() != 0) {
       throw new IOException(String.join(" ", point.arguments()) + " failed");
     }
@@ -251,12 +286,17 @@ public final class Growth {
     return new Result(n[0], n[1], n[2], n[3]);
   }
 
-  /** About what a point takes: weights, gradients and moments, activations, half a GB of runtime. */
+  /**
+   * About what a point takes: weights, gradients and moments, activations, half a GB of runtime.
+   */
   private static double needed(Point point) {
     double n = point.model.config.parameters();
     LlamaConfig c = point.model.config;
     double tokens = (double) point.blocks * point.length;
-    double layer = 2.0 * tokens * (3.0 * c.width() + 2.0 * c.queryWidth() + 2.0 * c.kvWidth() + 2.0 * c.feedForward());
+    double layer =
+        2.0
+            * tokens
+            * (3.0 * c.width() + 2.0 * c.queryWidth() + 2.0 * c.kvWidth() + 2.0 * c.feedForward());
     return (point.work == Work.TRAIN ? 16 * n + c.layers() * layer : 2 * n) + 5e8;
   }
 
@@ -273,23 +313,34 @@ public final class Growth {
 
   private static String cpu() throws IOException {
     try (Stream<String> lines = Files.lines(Path.of("/proc/cpuinfo"))) {
-      return lines.filter(l -> l.startsWith("model name")).findFirst().orElse("unknown CPU").replaceFirst(".*: *", "");
+      return lines
+          .filter(l -> l.startsWith("model name"))
+          .findFirst()
+          .orElse("unknown CPU")
+          .replaceFirst(".*: *", "");
     }
   }
 
-  // ---- a point ------------------------------------------------------------------------------------
+  // ---- a point
+  // ------------------------------------------------------------------------------------
 
   private static void measure(Point p) throws IOException {
     try (Device device = Device.open("cpu", new Device.Options(p.threads, null))) {
       double[] result = p.work == Work.LOAD ? load(device, p) : pass(device, p);
       System.out.printf(
-          Locale.ROOT, "%.9g %.9g %.9g %.9g%n", result[0], result[1], kilobytes(Path.of("/proc/self/status"), "VmHWM:"), result[2]);
+          Locale.ROOT,
+          "%.9g %.9g %.9g %.9g%n",
+          result[0],
+          result[1],
+          kilobytes(Path.of("/proc/self/status"), "VmHWM:"),
+          result[2]);
     }
   }
 
   /** Seconds, GFLOP/s, bytes on the device. */
   private static double[] pass(Device device, Point p) {
-    try (var steps = new Steps(device, DType.BF16, p.model.config, p.blocks, p.length, p.work == Work.TRAIN)) {
+    try (var steps =
+        new Steps(device, DType.BF16, p.model.config, p.blocks, p.length, p.work == Work.TRAIN)) {
       DoubleSupplier work =
           switch (p.work) {
             case TRAIN -> steps::train;
@@ -314,7 +365,9 @@ public final class Growth {
         median(
             () -> {
               try (Checkpoint checkpoint = Checkpoint.open(folder);
-                  LlamaWeights weights = LlamaWeights.load(device, checkpoint.config(), checkpoint, DType.BF16, false)) {
+                  LlamaWeights weights =
+                      LlamaWeights.load(
+                          device, checkpoint.config(), checkpoint, DType.BF16, false)) {
                 bytes[0] = device.allocatedBytes();
                 return weights.isExact() ? 1 : 0;
               }

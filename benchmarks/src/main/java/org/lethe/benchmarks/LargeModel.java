@@ -25,7 +25,10 @@ public final class LargeModel {
 
   private LargeModel() {}
 
-  /** {@code write FOLDER}, {@code score FOLDER}; {@code write-small} is a trial at SmolLM2-135M's sizes. */
+  /**
+   * {@code write FOLDER}, {@code score FOLDER}; {@code write-small} is a trial at SmolLM2-135M's
+   * sizes.
+   */
   public static void main(String[] arguments) throws IOException {
     if (arguments.length != 2) {
       System.err.println("usage: benchmarks/large-model write|write-small|score FOLDER");

@@ -100,7 +100,8 @@ public final class Roofline {
         dtype,
         ceilings.flops() / 1e9,
         ceilings.bytes() / 1e9);
-    System.out.println("| operation | calls | GFLOP | GB | floor, ms | measured, ms | of the floor |");
+    System.out.println(
+        "| operation | calls | GFLOP | GB | floor, ms | measured, ms | of the floor |");
     System.out.println("|---|---:|---:|---:|---:|---:|---:|");
     Map<String, Measured> left = new HashMap<>(measured);
     double floors = 0;
@@ -119,7 +120,10 @@ public final class Roofline {
     line("Java between the calls", 0, 0, 0, 0, Math.max(0, wall - sum - others));
     line("the step", 0, StepCost.flop(costs) / 1e9, StepCost.bytes(costs) / 1e9, floors, wall);
     System.out.printf(
-        Locale.ROOT, "%n%.0f trained tokens a second; the floors allow %.0f%n", 2048 / wall, 2048 / floors);
+        Locale.ROOT,
+        "%n%.0f trained tokens a second; the floors allow %.0f%n",
+        2048 / wall,
+        2048 / floors);
   }
 
   /** Costs of the same calls together: a kernel that is used twice in a step is measured once. */

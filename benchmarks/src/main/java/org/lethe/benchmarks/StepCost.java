@@ -15,7 +15,8 @@ final class StepCost {
    * All calls of an operation in a pass.
    *
    * @param name the kernel, and which of its uses
-   * @param kernel as {@code lethe.h} has it, without its prefix; products as {@link #matmul} has them
+   * @param kernel as {@code lethe.h} has it, without its prefix; products as {@link #matmul} has
+   *     them
    * @param calls in a pass
    * @param flop of all calls
    * @param bytes of all calls

@@ -43,7 +43,8 @@ final class Steps implements AutoCloseable {
   }
 
   /** The weights of a checkpoint. */
-  Steps(Device device, DType dtype, Checkpoint checkpoint, int blocks, int length, boolean training) {
+  Steps(
+      Device device, DType dtype, Checkpoint checkpoint, int blocks, int length, boolean training) {
     this(device, dtype, checkpoint.config(), checkpoint, blocks, length, training);
   }
 
