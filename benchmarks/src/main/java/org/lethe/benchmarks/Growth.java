@@ -161,7 +161,7 @@ public final class Growth {
   }
 
   private void models() throws IOException, InterruptedException {
-    say("## Model: a block of 512 tokens%n");
+    say("%n## Model: a block of 512 tokens%n");
     heading("parameters");
     for (Model model : sizes()) {
       String name = Table.number(model.config.parameters() / 1e6) + " M";
@@ -172,7 +172,7 @@ public final class Growth {
   }
 
   private void lengths() throws IOException, InterruptedException {
-    say("## Block length: one block, %s%n", usual());
+    say("%n## Block length: one block, %s%n", usual());
     heading("tokens");
     for (int length = 128; length <= (brief ? 512 : 4096); length *= 2) {
       for (Work work : List.of(Work.TRAIN, Work.FORWARD)) {
@@ -182,7 +182,7 @@ public final class Growth {
   }
 
   private void batches() throws IOException, InterruptedException {
-    say("## Batch: blocks of 512 tokens, %s%n", usual());
+    say("%n## Batch: blocks of 512 tokens, %s%n", usual());
     heading("blocks");
     for (int blocks = 1; blocks <= (brief ? 2 : 8); blocks *= 2) {
       for (Work work : List.of(Work.TRAIN, Work.FORWARD)) {
@@ -192,7 +192,7 @@ public final class Growth {
   }
 
   private void threads() throws IOException, InterruptedException {
-    say("## Threads: a block of 512 tokens, %s%n", usual());
+    say("%n## Threads: a block of 512 tokens, %s%n", usual());
     heading("threads");
     for (int threads = 1; threads <= cores; threads *= 2) {
       for (Work work : List.of(Work.TRAIN, Work.FORWARD, Work.DECODE)) {
@@ -202,7 +202,7 @@ public final class Growth {
   }
 
   private void files() throws IOException, InterruptedException {
-    say("## Loading BF16 safetensors to run, warm file cache%n");
+    say("%n## Loading BF16 safetensors to run, warm file cache%n");
     say(
         "| parameters | file, MB | time | GB/s | resident, MB | device, MB |%n|---:|---:|---:|---:|---:|---:|");
     for (Model model : sizes()) {
