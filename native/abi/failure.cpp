@@ -8,7 +8,7 @@
 namespace lethe {
 namespace {
 
-thread_local char message[1024] = "";
+thread_local char message[kMessageBytes] = "";
 
 }  // namespace
 
@@ -27,7 +27,7 @@ void raise(lethe_status status, const char *format, ...) {
   va_start(arguments, format);
   std::vsnprintf(message, sizeof message, format, arguments);
   va_end(arguments);
-  throw Failure{status};
+  throw Failure{status, nullptr};
 }
 
 lethe_status status_of_exception(const char *what) noexcept {
@@ -36,7 +36,9 @@ lethe_status status_of_exception(const char *what) noexcept {
   } catch (const Failure &failure) {
     char reason[sizeof message];
     std::snprintf(reason, sizeof reason, "%s", message);
-    return fail(failure.status, "%s: %s", what, reason);
+    fail(failure.status, "%s: %s", what, reason);
+    if (failure.keep != nullptr) std::snprintf(failure.keep.get(), sizeof message, "%s", message);
+    return failure.status;
   } catch (const std::bad_alloc &) {
     return fail(LETHE_OUT_OF_MEMORY, "%s: the host's memory is used up", what);
   } catch (const std::exception &exception) {

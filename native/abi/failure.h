@@ -1,12 +1,17 @@
 // How an operation fails: a status, and a text kept for lethe_message of the calling thread.
 #pragma once
 
+#include <memory>
+
 #include "lethe.h"
 
 namespace lethe {
 
+constexpr int kMessageBytes = 1024;
+
 struct Failure {
   lethe_status status;
+  std::shared_ptr<char[]> keep = nullptr;  // kMessageBytes, where the text goes as well: a device's first failure
 };
 
 // Keeps the text and gives back the status.

@@ -10,11 +10,11 @@ import org.opentest4j.TestAbortedException;
 
 /**
  * The one place that says what is tested: the system property {@code lethe.test.devices}, a
- * comma-separated list of {@code DEVICE} or {@code DEVICE:TIER}; {@code cpu}, with the machine's
- * best tier, when it is absent. A process takes one tier of the cpu: the build runs the suite once
- * for each.
+ * comma-separated list of {@code cpu}, {@code cpu:TIER}, {@code cuda}, {@code simt}; {@code cpu},
+ * with the machine's best tier, when it is absent. A process takes one tier of the cpu: the build
+ * runs the suite once for each.
  */
-final class TestedDevices {
+public final class TestedDevices {
   private static final Map<String, List<String>> FLAGS =
       Map.of(
           "avx2", List.of("avx2", "fma"),
@@ -23,26 +23,32 @@ final class TestedDevices {
 
   private TestedDevices() {}
 
-  static List<String> names() {
+  public static List<String> names() {
     return List.of(System.getProperty("lethe.test.devices", "cpu").split(","));
   }
 
-  static Device open(String name) {
+  public static Device open(String name) {
     return open(name, 0);
   }
 
   /** The test that asks is skipped where the machine lacks the device. */
-  static Device open(String name, int threads) {
+  public static Device open(String name, int threads) {
     String missing = lacks(name);
     if (missing != null) {
       throw new TestAbortedException(missing);
     }
-    return Device.open(device(name), new Device.Options(threads, tier(name)));
+    int computing = isCpu(name) ? threads : 0;
+    return Device.open(device(name), new Device.Options(computing, tier(name)));
   }
 
   /** The first of the list, for tests of what does not depend on the device. */
-  static Device openAny() {
+  public static Device openAny() {
     return open(names().getFirst());
+  }
+
+  /** Tiers and threads are a CPU's. */
+  static boolean isCpu(String name) {
+    return device(name).equals("cpu");
   }
 
   private static String device(String name) {
@@ -57,7 +63,7 @@ final class TestedDevices {
   /** What this machine lacks for a device of the list, or null: asked of the kernel, not of us. */
   static @Nullable String lacks(String name) {
     String tier = tier(name);
-    if (!device(name).equals("cpu") || tier == null) {
+    if (!isCpu(name) || tier == null) {
       return null;
     }
     try {
