@@ -24,18 +24,18 @@ __global__ void __launch_bounds__(kDeltaThreads)
   out += row * ld_out + static_cast<int64_t>(head) * heads.D;
   float sum = 0.0f;
   if (row < rows) {
-    if (heads.wide) {
-      constexpr int kCount = Wide<Float>::kCount;
-#pragma unroll 2
-      for (int d = member * kCount; d < heads.D; d += kDeltaLanes * kCount) {
-        float x[kCount], y[kCount];
-        unpack(load_wide(d_out + d), x);
-        unpack(load_wide(out + d), y);
-#pragma unroll
-        for (int j = 0; j < kCount; j++) sum = fmaf(x[j], y[j], sum);
+    constexpr int kCount = Wide<Float>::kCount;
+    for (int d = member * kCount; d < heads.D; d += kDeltaLanes * kCount) {
+      float x[kCount], y[kCount];
+      if (heads.wide) {
+        load<true>(x, d_out + d, heads.D - d);
+        load<true>(y, out + d, heads.D - d);
+      } else {
+        load<false>(x, d_out + d, heads.D - d);
+        load<false>(y, out + d, heads.D - d);
       }
-    } else {
-      for (int d = member; d < heads.D; d += kDeltaLanes) sum = fmaf(to_float(d_out[d]), to_float(out[d]), sum);
+#pragma unroll
+      for (int j = 0; j < kCount; j++) sum = fmaf(x[j], y[j], sum);
     }
   }
 #pragma unroll
