@@ -19,21 +19,13 @@
 
 namespace lethe::gpu {
 
-#define LETHE_DECLARE(name) decltype(lethe_##name) name __attribute__((weak));
+#define LETHE_DECLARE(name) decltype(lethe_##name) name;
 LETHE_KERNELS(LETHE_DECLARE)
 #undef LETHE_DECLARE
 
 namespace {
 
-// What stands for a kernel that is not linked in yet.
-template <class Function>
-struct Missing;
-template <class... Parameters>
-struct Missing<lethe_status(Parameters...)> {
-  static lethe_status call(Parameters...) { return fail(LETHE_UNSUPPORTED, "this library does not have the operation yet"); }
-};
-
-#define LETHE_FIELD(name) .name = name != nullptr ? name : Missing<decltype(lethe_##name)>::call,
+#define LETHE_FIELD(name) .name = name,
 const Kernels kernels = {LETHE_KERNELS(LETHE_FIELD)};
 #undef LETHE_FIELD
 
@@ -134,11 +126,11 @@ void require_gpu(int gpu) {
   const std::string runtime = cuda_version(runtime_version());
   if (driver == 0) {
     raise(LETHE_UNSUPPORTED, "no NVIDIA driver: libcuda.so.1 is not there or does not start (%s); these kernels are built with CUDA "
-          "%s: install a driver for it", cudaGetErrorName(status), runtime.c_str());
+          "%s, which takes driver 580 or newer", cudaGetErrorName(status), runtime.c_str());
   }
   if (status == cudaErrorInsufficientDriver) {
-    raise(LETHE_UNSUPPORTED, "the NVIDIA driver is too old: it is one for CUDA %s, these kernels are built with CUDA %s; install a "
-          "newer driver", cuda_version(driver).c_str(), runtime.c_str());
+    raise(LETHE_UNSUPPORTED, "the NVIDIA driver is too old: it is one for CUDA %s, these kernels are built with CUDA %s, which "
+          "takes driver 580 or newer", cuda_version(driver).c_str(), runtime.c_str());
   }
   if (status == cudaErrorNoDevice || (status == cudaSuccess && count == 0)) {
     raise(LETHE_UNSUPPORTED, "no GPU: the NVIDIA driver (for CUDA %s) finds none; see what `nvidia-smi -L` lists and whether "
