@@ -12,14 +12,23 @@ namespace {
 
 using simt::Access;
 
+[[gnu::tls_model("initial-exec")]] thread_local constinit bool telling = false;  // of host code, which must not be told of again
+
 void on_access(const void *address, size_t bytes, Access access, bool aligned, const void *instruction) {
   simt::Multiprocessor *const m = simt::multiprocessor;
   if (m != nullptr && m->current != nullptr) {
+    if (m->checking) return;
+    m->checking = true;
     if (aligned) simt::check_aligned(address, bytes, access, *m->current, instruction);
     simt::check_access(address, bytes, access, *m->current, instruction);
-  } else if (simt::Heap::get().contains(address) && simt::lost() == cudaSuccess) {
-    simt::failed(cudaErrorIllegalAddress, "host-access: the host's code touches device memory, " + simt::Heap::get().describe(address) +
-                                              ", at " + simt::place_of(instruction));
+    m->checking = false;
+  } else if (simt::Heap::contains(address) && !telling) {
+    telling = true;
+    if (simt::lost() == cudaSuccess) {
+      simt::failed(cudaErrorIllegalAddress, "host-access: the host's code touches device memory, " + simt::Heap::get().describe(address) +
+                                                ", at " + simt::place_of(instruction));
+    }
+    telling = false;
   }
 }
 

@@ -48,7 +48,7 @@ void meet(unsigned mask, Together what, int detail, void *offer, Site site, Act 
     if (m.barrier.arrived > 0) {
       each(mask & ~meeting.arrived, [&](unsigned lane) {
         const Thread &missing = warp.threads[lane];
-        if (missing.waits_for != Together::kBarrier) return;
+        if (missing.waits_for != Together::kBarrier || has(warp.ready, lane)) return;
         fail(cudaErrorLaunchFailure, "divergent-barrier", "%s at %s:%d waits for lane %u, which waits in __syncthreads at %s:%d",
              name_of(what), site.file, site.line, lane, missing.site.file, missing.site.line);
       });
@@ -56,28 +56,18 @@ void meet(unsigned mask, Together what, int detail, void *offer, Site site, Act 
     self.waits_for = what;
     self.site = site;
     suspend(m);
+    self.waits_for = Together::kNothing;
     return;
   }
   warp.meeting[at] = warp.meeting[--warp.meetings];
   act(warp, mask);
-  each(mask & ~bit, [&](unsigned lane) { warp.threads[lane].waits_for = Together::kNothing; });
-  if (options().order == Order::kRandom) {
+  if (m.order == Order::kRandom) {
     make_ready(m, warp, mask);
     suspend(m);
   } else {
     make_ready(m, warp, mask & ~bit);
   }
 }
-
-struct Shuffled {
-  uint64_t value, result;
-  int by;
-};
-
-struct Voted {
-  uint64_t value;
-  unsigned result;
-};
 
 struct Tiles {
   uint32_t *tiles;
@@ -100,37 +90,46 @@ void whole_warp(Together what, unsigned live, Site site) {
 }  // namespace
 
 uint64_t shuffle(unsigned mask, uint64_t value, Shuffle how, int by, int width, Site site) {
-  Shuffled offer = {value, 0, by};
-  meet(mask, Together::kShuffle, static_cast<int>(how) * 64 + width, &offer, site, [how, width, site](Warp &warp, unsigned lanes) {
+  const Thread &self = *multiprocessor->current;
+  self.warp->value[self.lane] = value;
+  self.warp->by[self.lane] = by;
+  meet(mask, Together::kShuffle, static_cast<int>(how) * 64 + width, nullptr, site, [how, width, site](Warp &warp, unsigned lanes) {
+    if (how == Shuffle::kXor && lanes == ~0u && width == 32) {
+      for (unsigned lane = 0; lane < kLanes; lane++) {
+        const unsigned from = lane ^ static_cast<unsigned>(warp.by[lane]);
+        warp.result[lane] = warp.value[from < kLanes ? from : lane];
+      }
+      return;
+    }
     const int last = width - 1;
     each(lanes, [&](unsigned lane) {
-      Shuffled &mine = *static_cast<Shuffled *>(warp.offered[lane]);
-      const int self = static_cast<int>(lane), base = self & ~last, distance = mine.by;
-      int from = self;
+      const int at = static_cast<int>(lane), base = at & ~last, distance = warp.by[lane];
+      int from = at;
       switch (how) {
         case Shuffle::kIndex: from = base + (distance & last); break;
-        case Shuffle::kUp: from = self - distance >= base ? self - distance : self; break;
-        case Shuffle::kDown: from = (self & last) + distance <= last ? self + distance : self; break;
-        case Shuffle::kXor: from = (self ^ distance) <= (self | last) ? self ^ distance : self; break;
+        case Shuffle::kUp: from = at - distance >= base ? at - distance : at; break;
+        case Shuffle::kDown: from = (at & last) + distance <= last ? at + distance : at; break;
+        case Shuffle::kXor: from = (at ^ distance) <= (at | last) ? at ^ distance : at; break;
       }
       if (!has(lanes, static_cast<unsigned>(from))) {
         fail(cudaErrorLaunchFailure, "inactive-lane", "a shuffle at %s:%d: lane %u reads lane %d, which takes no part (mask %08x)",
              site.file, site.line, lane, from, lanes);
       }
-      mine.result = static_cast<const Shuffled *>(warp.offered[from])->value;
+      warp.result[lane] = warp.value[from];
     });
   });
-  return offer.result;
+  return self.warp->result[self.lane];
 }
 
 unsigned vote(unsigned mask, Vote how, unsigned value, Site site) {
-  Voted offer = {value, 0};
-  meet(mask, Together::kVote, static_cast<int>(how), &offer, site, [how](Warp &warp, unsigned lanes) {
-    const auto of = [&](unsigned lane) { return static_cast<unsigned>(static_cast<Voted *>(warp.offered[lane])->value); };
+  const Thread &self = *multiprocessor->current;
+  self.warp->value[self.lane] = value;
+  meet(mask, Together::kVote, static_cast<int>(how), nullptr, site, [how](Warp &warp, unsigned lanes) {
     const unsigned first = static_cast<unsigned>(__builtin_ctz(lanes));
-    unsigned result = how == Vote::kBallot ? of(first) << first : of(first);
+    unsigned result = static_cast<unsigned>(warp.value[first]);
+    if (how == Vote::kBallot) result <<= first;
     each(lanes & (lanes - 1), [&](unsigned lane) {
-      const unsigned x = of(lane);
+      const unsigned x = static_cast<unsigned>(warp.value[lane]);
       const int a = static_cast<int>(result), b = static_cast<int>(x);
       switch (how) {
         case Vote::kBallot: result |= x << lane; break;
@@ -146,22 +145,21 @@ unsigned vote(unsigned mask, Vote how, unsigned value, Site site) {
         case Vote::kSignedMax: result = static_cast<unsigned>(std::max(a, b)); break;
       }
     });
-    each(lanes, [&](unsigned lane) { static_cast<Voted *>(warp.offered[lane])->result = result; });
+    each(lanes, [&](unsigned lane) { warp.result[lane] = result; });
   });
-  return offer.result;
+  return static_cast<unsigned>(self.warp->result[self.lane]);
 }
 
 unsigned match_any(unsigned mask, uint64_t value, Site site) {
-  Voted offer = {value, 0};
-  meet(mask, Together::kMatch, 0, &offer, site, [](Warp &warp, unsigned lanes) {
+  const Thread &self = *multiprocessor->current;
+  self.warp->value[self.lane] = value;
+  meet(mask, Together::kMatch, 0, nullptr, site, [](Warp &warp, unsigned lanes) {
     each(lanes, [&](unsigned lane) {
-      Voted &mine = *static_cast<Voted *>(warp.offered[lane]);
-      each(lanes, [&](unsigned other) {
-        if (static_cast<Voted *>(warp.offered[other])->value == mine.value) mine.result |= 1u << other;
-      });
+      warp.result[lane] = 0;
+      each(lanes, [&](unsigned other) { warp.result[lane] |= static_cast<uint64_t>(warp.value[other] == warp.value[lane]) << other; });
     });
   });
-  return offer.result;
+  return static_cast<unsigned>(self.warp->result[self.lane]);
 }
 
 unsigned active_mask() { return 1u << multiprocessor->current->lane; }
@@ -200,12 +198,12 @@ int barrier(Barrier how, int predicate, Site site) {
   if (++state.arrived < m.live) {
     self.waits_for = Together::kBarrier;
     suspend(m);
+    self.waits_for = Together::kNothing;
   } else {
     m.barrier_result = {state.any, state.all, state.count};
     state.arrived = 0;
     m.epoch++;
-    for (unsigned i = 0; i < m.thread_count; i++) m.threads[i].waits_for = Together::kNothing;
-    const bool yields = options().order == Order::kRandom;
+    const bool yields = m.order == Order::kRandom;
     for (unsigned w = 0; w * kLanes < m.thread_count; w++) {
       Warp &warp = m.warps[w];
       make_ready(m, warp, &warp == self.warp && !yields ? warp.live & ~(1u << self.lane) : warp.live);

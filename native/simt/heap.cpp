@@ -20,16 +20,21 @@ size_t page_bytes(size_t bytes) { return round_up(round_up(bytes, kAlignment), k
 
 }  // namespace
 
+constinit char *Heap::begin_ = nullptr;
+constinit size_t Heap::reserved_ = 0;
+
 Heap &Heap::get() {
   static Heap *heap = new Heap();  // lives as long as the process: other static objects may still free from it
   return *heap;
 }
 
 // Addresses are not used twice before they have all been used once; so there are many more of them than memory.
-Heap::Heap() : reserved_(4 * options().memory_bytes) {
-  void *mapped = mmap(nullptr, reserved_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+Heap::Heap() {
+  const size_t bytes = 4 * options().memory_bytes;
+  void *mapped = mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (mapped == MAP_FAILED) throw std::bad_alloc();
   begin_ = static_cast<char *>(mapped);
+  reserved_ = bytes;
   next_ = kPage;  // nothing lies before the first allocation
 }
 

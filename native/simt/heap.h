@@ -21,12 +21,12 @@ class Heap {
   size_t used();
   size_t limit() const;
 
-  // Whether the address is one of the device's, allocated or not.
-  bool contains(const void *address) const {
+  // Whether the address is one of the device's, allocated or not. Needs no heap to be there yet.
+  static bool contains(const void *address) {
     return static_cast<size_t>(static_cast<const char *>(address) - begin_) < reserved_;
   }
-  size_t offset(const void *address) const { return static_cast<size_t>(static_cast<const char *>(address) - begin_); }
-  size_t reserved() const { return reserved_; }
+  static size_t offset(const void *address) { return static_cast<size_t>(static_cast<const char *>(address) - begin_); }
+  static size_t reserved() { return reserved_; }
   // Whether all of these bytes lie in one live allocation.
   bool covers(const void *address, size_t bytes);
   // An allocation outside of which something was written, in words, or "".
@@ -47,8 +47,8 @@ class Heap {
   std::string describe_locked(const char *address) const;
 
   std::mutex mutex_;
-  char *begin_;
-  size_t reserved_;
+  static constinit char *begin_;
+  static constinit size_t reserved_;
   size_t next_ = 0;  // offset that no allocation has had
   size_t used_ = 0;
   std::map<char *, Allocation> allocations_;

@@ -44,7 +44,7 @@ struct Thread : Place {
   Warp *warp;
   unsigned index;  // in its block
   unsigned lane;
-  Together waits_for;
+  Together waits_for;  // until it goes on, though it may be ready to
   Site site;  // of what it waits for
   int groups;  // of asynchronous copies, committed
 };
@@ -63,7 +63,10 @@ struct Warp {
   unsigned ready;  // lanes that may go on
   uint32_t epoch;  // counts __syncwarp of all live lanes: what came before is seen by what comes after
   Thread *threads;
-  void *offered[kLanes];  // what each arrived lane brings to its meeting, and takes from it
+  // what each arrived lane brings to its meeting, and takes from it; together, so that one lane reaches them all quickly
+  uint64_t value[kLanes], result[kLanes];
+  int by[kLanes];
+  void *offered[kLanes];
   int meetings;
   Meeting meeting[kLanes];
 };
@@ -135,6 +138,9 @@ class Multiprocessor {
   unsigned live;         // threads
   uint32_t ready_warps;  // those with a lane that may go on
 
+  // While the checker itself works: the code of the standard library that it shares with kernels is instrumented as theirs is.
+  bool checking = false;
+
   // Clocks of the checker: what two threads do in different epochs of a block is ordered by a barrier between.
   uint32_t epoch = 1, block_epoch = 1, launch_epoch = 1;
 
@@ -142,6 +148,7 @@ class Multiprocessor {
   std::vector<Fiber> fibers;
   std::vector<Fiber *> free_fibers;
   unsigned fibers_made = 0;
+  Order order = Order::kForward;
   uint64_t random_state = 1;
 };
 

@@ -26,7 +26,7 @@ cudaError_t settled() {
 std::string refused(const void *address, size_t bytes, bool device, const char *role) {
   Heap &heap = Heap::get();
   char text[160];
-  if (heap.contains(address)) {
+  if (Heap::contains(address)) {
     if (heap.covers(address, bytes)) return device ? "" : std::string("the ") + role + " is device memory, the direction says host";
     std::snprintf(text, sizeof text, "the %s, %zu bytes, begins at %s", role, bytes, heap.describe(address).c_str());
     return text;
@@ -37,8 +37,8 @@ std::string refused(const void *address, size_t bytes, bool device, const char *
 cudaError_t copy(void *target, const void *source, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
   if (bytes == 0) return lost();
   const bool known = kind == cudaMemcpyDefault;
-  const bool to_device = known ? Heap::get().contains(target) : kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice;
-  const bool from_device = known ? Heap::get().contains(source) : kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice;
+  const bool to_device = known ? Heap::contains(target) : kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice;
+  const bool from_device = known ? Heap::contains(source) : kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice;
   std::string why = refused(target, bytes, to_device, "target");
   if (why.empty()) why = refused(source, bytes, from_device, "source");
   if (!why.empty()) return failed(cudaErrorInvalidValue, "memcpy: " + why);

@@ -39,7 +39,7 @@ unsigned one_of(uint32_t bits, Multiprocessor &m) {
 }
 
 unsigned first_of(uint32_t bits, Multiprocessor &m) {
-  switch (options().order) {
+  switch (m.order) {
     case Order::kForward: return lowest(bits);
     case Order::kReverse: return highest(bits);
     case Order::kRandom: break;
@@ -220,6 +220,7 @@ void Multiprocessor::begin(const Grid &its_grid) {
   grid = &its_grid;
   const dim3 size = its_grid.block;
   thread_count = size.x * size.y * size.z;
+  order = options().order;
   random_state = options().seed * 0x9e3779b97f4a7c15u | 1u;
   failure.status = cudaSuccess;
   failure.instruction = nullptr;
@@ -234,6 +235,7 @@ void Multiprocessor::begin(const Grid &its_grid) {
 
 bool Multiprocessor::run(uint3 its_block) {
   block = its_block;
+  checking = false;
   block_epoch = ++epoch;
   shared.begin(grid->shared);
   barrier = {};

@@ -21,7 +21,7 @@ namespace simt {
 
 std::string check_device_range(const void *address, size_t bytes, Access) {
   Heap &heap = Heap::get();
-  if (!heap.contains(address)) return options().strict ? "it is host memory" : "";
+  if (!Heap::contains(address)) return options().strict ? "it is host memory" : "";
   return heap.covers(address, bytes) ? "" : std::to_string(bytes) + " bytes from " + heap.describe(address);
 }
 
@@ -58,7 +58,7 @@ struct Tracked {
 };
 
 Tracked &of_device() {
-  static Tracked *tracked = new Tracked(Heap::get().reserved());
+  static Tracked *tracked = new Tracked(Heap::reserved());
   return *tracked;
 }
 
@@ -83,6 +83,7 @@ struct Seen {
 
 [[noreturn, gnu::cold]] void wrong(const Seen &seen, const char *kind, const char *format, unsigned other = 0) {
   Multiprocessor &m = *multiprocessor;
+  m.checking = true;
   m.current = &seen.thread;
   char more[128] = "", where[64 + sizeof(Site)] = "";
   std::snprintf(more, sizeof more, format, other);
@@ -93,7 +94,7 @@ struct Seen {
                                 : std::string("byte ") + std::to_string(seen.address - variable->address) + " of the " +
                                       std::to_string(variable->bytes) + " of " + variable->name + " (shared)";
   } else {
-    place = Heap::get().contains(seen.address) ? Heap::get().describe(seen.address) : "host memory";
+    place = Heap::contains(seen.address) ? Heap::get().describe(seen.address) : "host memory";
   }
   if (seen.instruction == nullptr && seen.thread.site.file != nullptr) {
     std::snprintf(where, sizeof where, ", at %s:%d", seen.thread.site.file, seen.thread.site.line);
@@ -212,15 +213,14 @@ void shadow_of_shared(const SharedMemory &shared, const void *address, size_t by
 }
 
 void shadow_of_device(const void *address, size_t bytes, Shadow shadow) {
-  Heap &heap = Heap::get();
-  if (heap.contains(address)) std::memset(of_device().state + heap.offset(address), static_cast<int>(shadow), bytes);
+  if (Heap::contains(address)) std::memset(of_device().state + Heap::offset(address), static_cast<int>(shadow), bytes);
 }
 
 std::string check_device_range(const void *address, size_t bytes, Access access) {
   Heap &heap = Heap::get();
-  if (!heap.contains(address)) return options().strict ? "it is host memory" : "";
+  if (!Heap::contains(address)) return options().strict ? "it is host memory" : "";
   if (!heap.covers(address, bytes)) return std::to_string(bytes) + " bytes from " + heap.describe(address);
-  const uint8_t *const state = of_device().state + heap.offset(address);
+  const uint8_t *const state = of_device().state + Heap::offset(address);
   for (size_t i = 0; access == Access::kRead && i < bytes; i++) {
     if (state[i] == static_cast<uint8_t>(Shadow::kUndefined)) {
       return "uninitialised-read of " + heap.describe(static_cast<const char *>(address) + i);
@@ -235,8 +235,8 @@ void check_access(const void *address, size_t bytes, Access access, Thread &thre
   const Seen seen = {static_cast<const char *>(address), bytes, access, thread, m.shared.contains(address), instruction};
   if (seen.shared) {
     check_tracked(seen, of_shared(), m.shared.offset(address));
-  } else if (const Heap &heap = Heap::get(); heap.contains(address)) {
-    check_tracked(seen, of_device(), heap.offset(address));
+  } else if (Heap::contains(address)) {
+    check_tracked(seen, of_device(), Heap::offset(address));
   } else if (options().strict) {
     const Call *const call = m.grid->call;
     const size_t in_call = static_cast<size_t>(seen.address - reinterpret_cast<const char *>(call));

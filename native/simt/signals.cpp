@@ -42,7 +42,7 @@ void faulted(int signal, siginfo_t *info, void *context) {
     std::snprintf(m->failure.what, sizeof m->failure.what, "the thread's local memory is beyond %zu bytes", kStackBytes);
   } else if (m->shared.contains(address) || m->shared.offset(address) < SharedMemory::kBytes + 4096) {
     std::snprintf(m->failure.what, sizeof m->failure.what, "beyond the end of shared memory");
-  } else if (Heap::get().contains(address)) {
+  } else if (Heap::contains(address)) {
     std::snprintf(m->failure.what, sizeof m->failure.what, "%s", Heap::get().describe(address).c_str());
   } else {
     std::snprintf(m->failure.what, sizeof m->failure.what, "address %p, which is not the device's", info->si_addr);
