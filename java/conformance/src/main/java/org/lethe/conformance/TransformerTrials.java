@@ -1,11 +1,17 @@
-package org.lethe.kernels;
+package org.lethe.conformance;
 
 import java.util.List;
 import org.jspecify.annotations.Nullable;
+import org.lethe.kernels.DType;
+import org.lethe.kernels.Kernels;
+import org.lethe.kernels.Tensor;
 
 /** Norm, rotary positions, gated units and matrix products. */
 final class TransformerTrials {
   private static final float EPS = 1e-5f;
+
+  /** Rows of a model of 7e9 weights, and rows too long to be kept in a GPU's registers. */
+  private static final List<Integer> WIDE = List.of(4096, 9000);
 
   private TransformerTrials() {}
 
@@ -16,6 +22,10 @@ final class TransformerTrials {
         rmsnormBackward(trials, N, d);
         swiglu(trials, N, d);
       }
+    }
+    for (int d : WIDE) {
+      rmsnorm(trials, 2, d);
+      rmsnormBackward(trials, 3, d);
     }
     rmsnormOfStrangeNumbers(trials);
     swigluOfStrangeNumbers(trials);
