@@ -8,6 +8,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -20,6 +21,16 @@ import tools.jackson.databind.json.JsonMapper;
 @Tag("model")
 class TwoDevicesTest {
   @TempDir private Path temporary;
+  private Path model = Path.of("");
+  private Path text = Path.of("");
+  private Path anchors = Path.of("");
+
+  @BeforeEach
+  void write() throws IOException {
+    model = TinyModel.write(temporary.resolve("model"));
+    text = TinyModel.text(temporary.resolve("text"), 20);
+    anchors = TinyModel.anchors(temporary.resolve("anchors.json"));
+  }
 
   @Test
   void inFp32TheLabelsAreTheSame() throws IOException {
@@ -60,7 +71,7 @@ class TwoDevicesTest {
   }
 
   /** The folder of the run. */
-  private Path unlearn(String device, String dtype) throws IOException {
+  private Path unlearn(String device, String dtype) {
     Path out = temporary.resolve(device);
     String threads = device.equals("cpu") ? " --threads 1" : "";
     Ran.lethe(
@@ -70,9 +81,9 @@ class TwoDevicesTest {
                 + threads,
             device,
             dtype,
-            TinyModel.write(temporary.resolve("model")),
-            TinyModel.text(temporary.resolve("text"), 20),
-            TinyModel.anchors(temporary.resolve("anchors.json")),
+            model,
+            text,
+            anchors,
             out)
         .done();
     return out;

@@ -42,8 +42,8 @@ class LostDeviceTest {
   /** The process: exits with 0 if all is as it should be. */
   public static void main(String[] arguments) throws Throwable {
     try (Arena arena = Arena.ofConfined();
-        Device device = Device.open("simt");
-        Tensor x = device.allocate("x", DType.F32, 5)) {
+        Device device = Device.open("simt")) {
+      Tensor x = device.allocate("x", DType.F32, 5); // freed with the device, which is lost by then
       var library = NativeLibrary.load("simt", null, arena);
       MethodHandle fill =
           library.bind(
