@@ -217,7 +217,7 @@ public final class RunOnGpu implements Callable<Integer> {
   private static String tail(Path log) throws IOException {
     List<String> lines =
         Files.readAllLines(log, StandardCharsets.ISO_8859_1).stream()
-            .filter(line -> !line.isBlank())
+            .filter(line -> !line.isBlank() && !line.startsWith("\tat "))
             .toList();
     return String.join("\n", lines.subList(Math.max(0, lines.size() - MOST_LINES), lines.size()));
   }
@@ -238,12 +238,11 @@ public final class RunOnGpu implements Callable<Integer> {
   private Map<String, Object> results() {
     var results = new LinkedHashMap<String, Object>();
     results.put("time", Instant.now().truncatedTo(ChronoUnit.SECONDS).toString());
-    results.put("device", device);
+    results.put("asked_for", device);
     results.put("small", small);
     results.put("java", Runtime.version().toString());
     results.put("seconds", elapsed());
     found.forEach((each, rows) -> results.put(each.title(), rows));
-    results.put("device", found.get(Step.DEVICE).stream().findFirst().orElse(null));
     results.put("failures", failures);
     results.put("cut", cut);
     return results;

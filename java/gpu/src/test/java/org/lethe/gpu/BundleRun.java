@@ -52,7 +52,7 @@ class BundleRun {
     JsonNode results = JsonMapper.shared().readTree(Files.readString(json));
     assertTrue(results.path("failures").isEmpty(), results.toString());
     assertEquals(1, results.path("cut").size(), "no compute-sanitizer, all else: " + results);
-    assertEquals("simt", results.path("device").path("described").path("device").asString());
+    assertEquals("simt", results.path("device").get(0).path("described").path("device").asString());
     assertEquals(Sizes.of(true).suite().size(), results.path("suite").size());
     assertTrue(results.path("suite").get(0).path("trials").intValue() > 10, ran.output);
     assertEquals(KernelTimes.NAMES.size(), results.path("kernels").size());
