@@ -91,8 +91,7 @@ final class Bench implements AutoCloseable {
   /** Bytes that can still be allocated, less what CUDA and cuBLAS take besides. */
   long room() {
     JsonNode described = JsonMapper.shared().readTree(device.describe());
-    long free =
-        described.path("free_bytes").longValue(described.path("memory_bytes").longValue(0));
+    long free = described.path("free_bytes").longValue(described.path("memory_bytes").longValue(0));
     return free - Math.min(free / 16, 2L << 30);
   }
 

@@ -348,7 +348,9 @@ final class KernelTimes implements AutoCloseable {
     Tensor labels = bytes(DType.I32, 1, n);
     Tensor mapping = countedTo(n);
     return new Work(
-        () -> kernels.genericLabels(labels, baseline, reinforced, mapping, null, null, new float[] {5}),
+        () ->
+            kernels.genericLabels(
+                labels, baseline, reinforced, mapping, null, null, new float[] {5}),
         0,
         2.0 * baseline.bytes());
   }

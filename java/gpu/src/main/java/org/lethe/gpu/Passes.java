@@ -113,8 +113,7 @@ final class Passes {
       double seconds =
           bench.seconds(
               () -> {
-                double loss =
-                    llama.train(tokens, targets, blocks, 1f / sizes.tokens(), gradients);
+                double loss = llama.train(tokens, targets, blocks, 1f / sizes.tokens(), gradients);
                 kernels.sumOfSquares(norm, gradient);
                 kernels.adamw(weights.parameters().flat(), weights.low(), gradient, m, v, how, 0);
                 kernels.fill(gradient, 0);
@@ -127,15 +126,24 @@ final class Passes {
               .mapToDouble(Operation::flops)
               .sum();
       return Map.of(
-          "layers", layers,
-          "tokens", sizes.tokens(),
-          "blocks", blocks,
-          "planned_bytes", bytes,
-          "seconds", Bench.finite("the time of a step", seconds),
-          "flops", flops,
-          "tokens_per_second", sizes.tokens() / seconds,
-          "first_loss", losses[0],
-          "last_loss", losses[1]);
+          "layers",
+          layers,
+          "tokens",
+          sizes.tokens(),
+          "blocks",
+          blocks,
+          "planned_bytes",
+          bytes,
+          "seconds",
+          Bench.finite("the time of a step", seconds),
+          "flops",
+          flops,
+          "tokens_per_second",
+          sizes.tokens() / seconds,
+          "first_loss",
+          losses[0],
+          "last_loss",
+          losses[1]);
     }
   }
 

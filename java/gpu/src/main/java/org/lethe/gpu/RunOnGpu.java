@@ -207,8 +207,7 @@ public final class RunOnGpu implements Callable<Integer> {
       over.add(row.path("item").asString());
       found.computeIfAbsent(next, _ -> new ArrayList<>()).add(row);
       if (row.has("fault")) {
-        failures.add(
-            entry(next, row.path("item").asString(), row.path("fault").asString()));
+        failures.add(entry(next, row.path("item").asString(), row.path("fault").asString()));
       }
     }
     return begun;

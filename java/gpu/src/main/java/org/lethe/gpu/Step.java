@@ -35,7 +35,8 @@ enum Step {
     return switch (this) {
       case DEVICE -> List.of("description");
       case SUITE -> sizes.suite();
-      // Under compute-sanitizer a kernel is tens of times slower: those with the hardest addressing.
+      // Under compute-sanitizer a kernel is tens of times slower: those with the hardest
+      // addressing.
       case SANITIZER ->
           sizes.suite().stream()
               .filter(List.of("rmsnorm", "swiglu", "attention", "cross_entropy")::contains)

@@ -117,8 +117,7 @@ final class Table {
         100 * row.path("bytes").doubleValue() / seconds / bytesPerSecond);
   }
 
-  private static void entries(
-      PrintWriter out, String title, List<Map<String, String>> entries) {
+  private static void entries(PrintWriter out, String title, List<Map<String, String>> entries) {
     for (Map<String, String> each : entries) {
       out.printf("%s: %s %s: %s%n", title, each.get("step"), each.get("item"), each.get("why"));
     }
