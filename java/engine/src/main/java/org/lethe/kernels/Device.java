@@ -257,6 +257,11 @@ public final class Device implements AutoCloseable {
     return new Graph(this, kernels.graphEnd());
   }
 
+  /** A moment to be recorded. */
+  public Event event() {
+    return new Event(this);
+  }
+
   /** Waits for all that was asked, and throws what failed of it. */
   public void synchronize() {
     kernels.synchronize();

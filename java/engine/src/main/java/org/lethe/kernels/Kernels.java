@@ -51,6 +51,10 @@ public final class Kernels {
   private final MethodHandle freeHandle;
   private final MethodHandle copyHandle;
   private final MethodHandle synchronizeHandle;
+  private final MethodHandle eventCreateHandle;
+  private final MethodHandle eventDestroyHandle;
+  private final MethodHandle eventRecordHandle;
+  private final MethodHandle eventMillisecondsHandle;
   private final MethodHandle graphBeginHandle;
   private final MethodHandle graphEndHandle;
   private final MethodHandle graphLaunchHandle;
@@ -93,6 +97,10 @@ public final class Kernels {
     freeHandle = bind("free", "pp");
     copyHandle = bind("copy", "ppplip");
     synchronizeHandle = bind("synchronize", "pp");
+    eventCreateHandle = bind("event_create", "pp");
+    eventDestroyHandle = bind("event_destroy", "pp");
+    eventRecordHandle = bind("event_record", "ppp");
+    eventMillisecondsHandle = bind("event_milliseconds", "pppp");
     graphBeginHandle = bind("graph_begin", "pp");
     graphEndHandle = bind("graph_end", "ppp");
     graphLaunchHandle = bind("graph_launch", "ppp");
@@ -227,6 +235,42 @@ public final class Kernels {
   void synchronize() {
     try {
       done((int) synchronizeHandle.invokeExact(device.handle(), DEFAULT_STREAM));
+    } catch (Throwable t) {
+      throw rethrow(t);
+    }
+  }
+
+  long eventCreate() {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment result = arena.allocate(ValueLayout.JAVA_LONG);
+      done((int) eventCreateHandle.invokeExact(device.handle(), result.address()));
+      return result.get(ValueLayout.JAVA_LONG, 0);
+    } catch (Throwable t) {
+      throw rethrow(t);
+    }
+  }
+
+  void eventDestroy(long event) {
+    try {
+      done((int) eventDestroyHandle.invokeExact(device.handle(), event));
+    } catch (Throwable t) {
+      throw rethrow(t);
+    }
+  }
+
+  void eventRecord(long event) {
+    try {
+      done((int) eventRecordHandle.invokeExact(device.handle(), event, DEFAULT_STREAM));
+    } catch (Throwable t) {
+      throw rethrow(t);
+    }
+  }
+
+  double eventMilliseconds(long from, long to) {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment result = arena.allocate(ValueLayout.JAVA_DOUBLE);
+      done((int) eventMillisecondsHandle.invokeExact(device.handle(), from, to, result.address()));
+      return result.get(ValueLayout.JAVA_DOUBLE, 0);
     } catch (Throwable t) {
       throw rethrow(t);
     }

@@ -68,6 +68,12 @@ public final class LlamaWeights implements ParameterSource, AutoCloseable {
     }
   }
 
+  /** Room for weights, for the caller to fill: what they are is undefined. */
+  public static LlamaWeights allocate(
+      Device device, LlamaConfig config, DType dtype, boolean exact) {
+    return new LlamaWeights(config, device, dtype, exact);
+  }
+
   private void fill(ParameterSource source) {
     zeroGaps();
     boolean rounded = flat.dtype() == DType.BF16 && low == null;
