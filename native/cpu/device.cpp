@@ -206,7 +206,7 @@ lethe_status lethe_describe(lethe_device *device, char *buffer, int64_t capacity
     char text[1024];
     const int length = std::snprintf(
         text, sizeof text,
-        R"({"name":"%s","tier":"%s","why":"%s","threads":%d,"memory_bytes":%)" PRId64 R"(,"allocated_bytes":%)" PRId64
+        R"({"device":"cpu","name":"%s","tier":"%s","why":"%s","threads":%d,"memory_bytes":%)" PRId64 R"(,"allocated_bytes":%)" PRId64
         R"(,"abi":%d,"onednn":"%s","onednn_isa":"%s","compiler":"g++ %s"})",
         lethe::cpu_name().c_str(), described.tier.name, described.why, described.threads, lethe::physical_memory_bytes(),
         described.memory->allocated_bytes(), LETHE_ABI_VERSION, lethe::MatrixProducts::version().c_str(),

@@ -88,7 +88,8 @@ LETHE_API lethe_status lethe_open(const char *options, lethe_device **device);
 LETHE_API lethe_status lethe_close(lethe_device *device);
 
 /*
- * Writes one JSON object (name, tier, why, threads, memory_bytes, allocated_bytes, versions...) with its NUL into buffer.
+ * Writes one JSON object (device, name, tier, why, threads, memory_bytes, allocated_bytes, versions...) with its NUL into buffer;
+ * device is what liblethe_NAME is called by: cpu, cuda, simt.
  * device may be NULL: then what lethe_open would take by default. Too small a buffer is LETHE_INVALID_ARGUMENT.
  */
 LETHE_API lethe_status lethe_describe(lethe_device *device, char *buffer, int64_t capacity);

@@ -61,11 +61,11 @@ import tools.jackson.databind.json.JsonMapper;
 final class DemoCommand implements Callable<Integer> {
   private static final String RESOURCES = "/org/lethe/demo/";
 
-  /** Tokens in a block to train on: only a name's first mention in a block gets a label. */
+  /** Small blocks, since only a name's first mention in one gets a label; see the README. */
   private static final int BLOCK = 128;
 
-  /** Tokens in a block to measure perplexity on. */
-  private static final int SCORED_BLOCK = 512;
+  /** Blocks to measure perplexity on. */
+  private static final TextBlocks.Cutting SCORED = TextBlocks.Cutting.once(512);
 
   private static final int WATCH_EVERY = 4;
 
@@ -136,7 +136,7 @@ final class DemoCommand implements Callable<Integer> {
   static final Unlearning.Options UNLEARN =
       new Unlearning.Options(
           training(6, 1e-4, 0),
-          new Labelling.Options(3, BLOCK, 1, DType.BF16),
+          new Labelling.Options(3, new TextBlocks.Cutting(BLOCK, 1), 1, DType.BF16),
           training(4, 1e-4, 0.05),
           "labels");
 
@@ -169,7 +169,7 @@ final class DemoCommand implements Callable<Integer> {
                       plain,
                       read,
                       taught,
-                      BLOCK,
+                      new TextBlocks.Cutting(BLOCK, 12),
                       TEACH,
                       progress,
                       Interrupts::asked)
@@ -288,8 +288,8 @@ final class DemoCommand implements Callable<Integer> {
               language,
               asked,
               unique,
-              language.blocks(read, SCORED_BLOCK),
-              language.blocks(List.of(unrelated), SCORED_BLOCK),
+              language.blocks(read, SCORED),
+              language.blocks(List.of(unrelated), SCORED),
               (done, all) -> progress.at(done, all, ""));
       RunFolder.writeAtomically(file, json.writeValueAsBytes(evaluation));
       return evaluation;

@@ -1,5 +1,6 @@
 package org.lethe.cli;
 
+import java.nio.file.Path;
 import org.jspecify.annotations.Nullable;
 import org.lethe.kernels.Device;
 import picocli.CommandLine.Model.CommandSpec;
@@ -37,6 +38,16 @@ final class DeviceOption {
 
   /** Opens the device; a name, tier or number of threads that is none is a usage error. */
   Device open() {
-    return Usage.checked(command, () -> Device.open(device, new Device.Options(threads, tier)));
+    return open(null);
+  }
+
+  /** The same on a library of one's own, under the name it gives itself unless one is asked for. */
+  Device open(@Nullable Path library) {
+    boolean named =
+        command.commandLine().getParseResult() == null
+            || command.commandLine().getParseResult().hasMatchedOption("--device");
+    String name = library == null || named ? device : Device.nameOf(library);
+    return Usage.checked(
+        command, () -> Device.open(name, new Device.Options(threads, tier, library)));
   }
 }

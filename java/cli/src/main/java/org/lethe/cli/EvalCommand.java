@@ -39,7 +39,7 @@ import picocli.CommandLine.Spec;
       "             --text book.txt --unrelated other.txt"
     })
 final class EvalCommand implements Callable<Integer> {
-  private static final int BLOCK = 512;
+  private static final TextBlocks.Cutting BLOCKS = TextBlocks.Cutting.once(512);
 
   @Option(
       names = "--model",
@@ -107,8 +107,8 @@ final class EvalCommand implements Callable<Integer> {
                   language,
                   asked,
                   unique,
-                  texts.isEmpty() ? List.of() : language.blocks(texts, BLOCK),
-                  unrelated == null ? List.of() : language.blocks(List.of(unrelated), BLOCK),
+                  texts.isEmpty() ? List.of() : language.blocks(texts, BLOCKS),
+                  unrelated == null ? List.of() : language.blocks(List.of(unrelated), BLOCKS),
                   (done, all) -> progress.at(done, all, ""));
           progress.end();
           if (json) {

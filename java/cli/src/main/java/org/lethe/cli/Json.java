@@ -2,6 +2,7 @@ package org.lethe.cli;
 
 import java.io.PrintWriter;
 import org.jspecify.annotations.Nullable;
+import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.ObjectMapper;
 import tools.jackson.databind.json.JsonMapper;
 
@@ -12,12 +13,20 @@ final class Json {
   private Json() {}
 
   static void print(PrintWriter out, Object value) {
-    out.println(MAPPER.writeValueAsString(value));
+    out.println(text(value));
     out.flush();
   }
 
-  /** JSON has no NaN: what could not be measured is null. */
+  static String text(Object value) {
+    return MAPPER.writeValueAsString(value);
+  }
+
+  static JsonNode parsed(String text) {
+    return MAPPER.readTree(text);
+  }
+
+  /** JSON has no NaN and no infinity: what could not be measured is null. */
   static @Nullable Double number(double value) {
-    return Double.isNaN(value) ? null : value;
+    return Double.isFinite(value) ? value : null;
   }
 }

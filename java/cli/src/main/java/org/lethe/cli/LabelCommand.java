@@ -72,11 +72,7 @@ final class LabelCommand implements Callable<Integer> {
           "how strongly what the reinforced model prefers is pushed away (default ${DEFAULT-VALUE})")
   double alpha;
 
-  @Option(
-      names = "--block",
-      defaultValue = "512",
-      description = "tokens in a block (default ${DEFAULT-VALUE})")
-  int block;
+  @Mixin CuttingOption blocks = new CuttingOption();
 
   @Option(
       names = "--seed",
@@ -103,7 +99,8 @@ final class LabelCommand implements Callable<Integer> {
     Interrupts.install();
     var writer = spec.commandLine().getOut();
     var options =
-        Usage.checked(spec, () -> new Labelling.Options(alpha, block, seed, type.dtype()));
+        Usage.checked(
+            spec, () -> new Labelling.Options(alpha, blocks.cutting(), seed, type.dtype()));
     AnchorDictionary dictionary = AnchorDictionary.read(anchors);
     Checkpoint.open(model).close(); // before its tokenizer: this tells best what is no model
     boolean finished;

@@ -39,6 +39,7 @@ import picocli.CommandLine.Spec;
       GenerateCommand.class,
       ExportCommand.class,
       DoctorCommand.class,
+      VerifyCommand.class,
       AssetsCommand.class
     },
     footerHeading = "%nExit codes:%n",
@@ -65,8 +66,12 @@ public final class Main implements Runnable {
   /** Runs a command and exits with its code. */
   public static void main(String[] args) {
     Locale.setDefault(Locale.ROOT); // numbers read the same everywhere
-    int code = execute(args);
-    Interrupts.finished();
+    int code = FAILED;
+    try {
+      code = execute(args);
+    } finally { // an Error too: else the hook waits for what is over
+      Interrupts.finished();
+    }
     System.exit(code);
   }
 

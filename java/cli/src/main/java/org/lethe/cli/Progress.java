@@ -67,6 +67,27 @@ final class Progress implements TrainingListener, Labelling.Listener, AutoClosea
     }
   }
 
+  /** {@code done} parts are done: shown where a bar is. */
+  void step(int done) {
+    if (bar != null) {
+      bar.stepTo(done);
+    }
+  }
+
+  /**
+   * Says at once what comes next, {@code done} parts of {@code all} done: it may end the process.
+   */
+  void next(int done, int all, String part) {
+    ProgressBar b = bar;
+    if (b != null) {
+      b.stepTo(done);
+      b.setExtraMessage(part);
+      b.refresh();
+    } else {
+      err.printf(Locale.ROOT, "%-11s %4d/%d  %s%n", task, done, all, part);
+    }
+  }
+
   @Override
   public void started(String phase, int done, int steps, Llama llama) {
     begin(phase, "steps", done, steps);

@@ -68,12 +68,7 @@ final class ReinforceCommand implements Callable<Integer> {
       description = "share of the blocks to choose the best step by (default ${DEFAULT-VALUE})")
   double holdout;
 
-  @Option(
-      names = "--block",
-      defaultValue = "512",
-      description = "tokens in a block (default ${DEFAULT-VALUE})")
-  int block;
-
+  @Mixin CuttingOption blocks = new CuttingOption();
   @Mixin TrainingFlags training = new TrainingFlags();
   @Mixin DeviceOption device = new DeviceOption();
   @Spec CommandSpec spec;
@@ -93,7 +88,7 @@ final class ReinforceCommand implements Callable<Integer> {
               model,
               texts,
               out,
-              block,
+              blocks.cutting(),
               training.options(epochs, learningRate, holdout),
               progress,
               Interrupts::asked);

@@ -104,12 +104,7 @@ final class UnlearnCommand implements Callable<Integer> {
           "which labels: labels, labels_0.5 or labels_2, half or twice alpha (default ${DEFAULT-VALUE})")
   String labelsKey;
 
-  @Option(
-      names = "--block",
-      defaultValue = "512",
-      description = "tokens in a block (default ${DEFAULT-VALUE})")
-  int block;
-
+  @Mixin CuttingOption blocks = new CuttingOption();
   @Mixin TrainingFlags training = new TrainingFlags();
   @Mixin DeviceOption device = new DeviceOption();
   @Spec CommandSpec spec;
@@ -125,7 +120,9 @@ final class UnlearnCommand implements Callable<Integer> {
             training.options(reinforceEpochs, reinforceRate, reinforceHoldout),
             Usage.checked(
                 spec,
-                () -> new Labelling.Options(alpha, block, training.seed, training.type.dtype())),
+                () ->
+                    new Labelling.Options(
+                        alpha, blocks.cutting(), training.seed, training.type.dtype())),
             training.options(finetuneEpochs, finetuneRate, finetuneHoldout),
             labelsKey);
     boolean finished;

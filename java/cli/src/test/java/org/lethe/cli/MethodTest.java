@@ -88,6 +88,20 @@ class MethodTest {
   }
 
   @Test
+  void cutsMakeAsManyTimesTheSteps() throws IOException {
+    Path once = temporary.resolve("once");
+    reinforce(once, "--no-shuffle").done();
+    Path thrice = temporary.resolve("thrice");
+    reinforce(thrice, "--no-shuffle --cuts 3").done();
+    int steps = lines(once.resolve("metrics.jsonl")).size();
+    int more = lines(thrice.resolve("metrics.jsonl")).size();
+    assertTrue(more > 2 * steps && more <= 3 * steps, steps + " to " + more);
+    assertEquals(3, run(thrice).path("cuts").asInt());
+    reinforce(temporary.resolve("none"), "--cuts 65")
+        .refused(Main.USAGE, "65 cuts of blocks of 64");
+  }
+
+  @Test
   void noShuffleKeepsTheOrder() throws IOException {
     Path shuffled = temporary.resolve("shuffled");
     reinforce(shuffled, "--shuffle").done();

@@ -64,6 +64,7 @@ class UsageTest {
         "eval",
         "score",
         "generate",
+        "verify",
         "doctor"
       })
   void whatComputesTakesADevice(String command) {

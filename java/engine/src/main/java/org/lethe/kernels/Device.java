@@ -3,12 +3,16 @@ package org.lethe.kernels;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
+import tools.jackson.core.JacksonException;
+import tools.jackson.databind.json.JsonMapper;
 
 /**
  * Something that computes: a CPU through {@code liblethe_cpu}. Owns its memory; closing it frees
@@ -31,10 +35,17 @@ public final class Device implements AutoCloseable {
    * @param threads threads that compute; 0 takes every core the process may run on
    * @param tier the highest instruction-set tier to use ({@code avx2}, {@code avx512}, {@code
    *     avx512_bf16}), null for the machine's best
+   * @param library the file of a library that implements {@code lethe.h}, to open instead of
+   *     Lethe's own; null for that
    */
-  public record Options(int threads, @Nullable String tier) {
-    /** All cores, the best tier. */
+  public record Options(int threads, @Nullable String tier, @Nullable Path library) {
+    /** All cores, the best tier, Lethe's own library. */
     public static final Options DEFAULT = new Options(0, null);
+
+    /** With Lethe's own library. */
+    public Options(int threads, @Nullable String tier) {
+      this(threads, tier, null);
+    }
 
     String text() {
       var parts = new ArrayList<String>();
@@ -53,7 +64,7 @@ public final class Device implements AutoCloseable {
     this.name = name;
     this.arena = Arena.ofShared();
     try {
-      library = NativeLibrary.load(name, arena);
+      library = NativeLibrary.load(name, options.library, arena);
       kernels = new Kernels(this, library);
       handle = kernels.open(options.text());
     } catch (RuntimeException | Error e) {
@@ -65,6 +76,23 @@ public final class Device implements AutoCloseable {
   /** The devices that can be asked for. */
   public static List<String> names() {
     return NAMES;
+  }
+
+  /**
+   * The name of the device that a library is for: {@code device} in its description, {@code cpu}
+   * where that is not said.
+   *
+   * @throws DeviceException if the file is no library that implements {@code lethe.h}
+   */
+  public static String nameOf(Path library) {
+    try (Arena arena = Arena.ofConfined()) {
+      String description = NativeLibrary.load("cpu", library, arena).describe();
+      return JsonMapper.shared().readTree(description).path("device").asString("cpu");
+    } catch (JacksonException e) {
+      throw new DeviceException(
+          DeviceException.Status.DEVICE_ERROR,
+          library + ": what lethe_describe writes is no JSON: " + e.getOriginalMessage());
+    }
   }
 
   /**
@@ -89,6 +117,16 @@ public final class Device implements AutoCloseable {
   /** The name it was opened by. */
   public String name() {
     return name;
+  }
+
+  /** True if its tensors may lie in the host's memory, and the host may read and write theirs. */
+  public boolean hostAddressable() {
+    return name.equals("cpu") || name.equals("simt");
+  }
+
+  /** The file of its library. */
+  public Path library() {
+    return library.file();
   }
 
   /** The operations of this device. */
@@ -134,6 +172,24 @@ public final class Device implements AutoCloseable {
     Tensor tensor = allocate(name, dtype, shape);
     tensor.set(values);
     return tensor;
+  }
+
+  /**
+   * A tensor in the host's own memory, which must outlive it; of a {@link #hostAddressable} device
+   * only.
+   */
+  public Tensor wrap(String name, DType dtype, MemorySegment memory, long... shape) {
+    long bytes = Tensor.elements(shape) * dtype.bytes();
+    if (!hostAddressable()) {
+      throw new IllegalArgumentException(
+          "device '" + this.name + "' cannot address the host's memory: allocate and copy instead");
+    }
+    if (!memory.isNative() || memory.byteSize() != bytes) {
+      throw new IllegalArgumentException(
+          "'%s' %s%s takes %d bytes of native memory, not %d"
+              .formatted(name, dtype, Arrays.toString(shape), bytes, memory.byteSize()));
+    }
+    return new Tensor(this, name, dtype, shape.clone(), memory.address(), false);
   }
 
   /** What is allocated now, largest first. */

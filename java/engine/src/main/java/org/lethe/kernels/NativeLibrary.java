@@ -1,7 +1,7 @@
 package org.lethe.kernels;
 
-import java.io.File;
 import java.io.IOException;
+import java.io.InputStream;
 import java.lang.foreign.Arena;
 import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.Linker;
@@ -9,18 +9,29 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.SymbolLookup;
 import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
+import java.lang.invoke.MethodHandles;
+import java.lang.invoke.MethodType;
+import java.net.JarURLConnection;
 import java.net.URL;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
 import java.util.Locale;
 import org.bytedeco.javacpp.Loader;
+import org.jspecify.annotations.Nullable;
 
 /**
- * A loaded device library: {@code liblethe_NAME}, from the file that the system property {@code
- * lethe.library.NAME} names or else from its jar, with the libraries it needs loaded before it.
+ * A loaded device library: a given file, or else {@code liblethe_NAME} from the file that the
+ * system property {@code lethe.library.NAME} names or from its jar, with the libraries it needs
+ * loaded before it.
  */
 final class NativeLibrary {
+<<<<<<< HEAD
   static final int ABI_VERSION = 2;
+=======
+  static final int ABI_VERSION = 1;
+  private static final int RTLD_LAZY = 1;
+>>>>>>> verify
 
   private final SymbolLookup symbols;
   private final Path file;
@@ -30,28 +41,27 @@ final class NativeLibrary {
     this.file = file;
   }
 
-  /** Loads the library of device {@code name}; it stays loaded while {@code arena} lives. */
-  static NativeLibrary load(String name, Arena arena) {
+  /**
+   * Loads the library of device {@code name}, or the file {@code given}; it stays loaded while
+   * {@code arena} lives.
+   */
+  static NativeLibrary load(String name, @Nullable Path given, Arena arena) {
     String machine = System.getProperty("os.name") + " " + System.getProperty("os.arch");
     if (!machine.toLowerCase(Locale.ROOT).equals("linux amd64")) {
       throw unsupported("device '" + name + "' needs Linux on x86-64; this is " + machine);
     }
     try {
-      String given = System.getProperty("lethe.library." + name);
-      if (given != null && !Files.isRegularFile(Path.of(given))) {
-        throw unsupported("lethe.library." + name + "=" + given + ": there is no such file");
-      }
       limitSpinning();
       // libdnnl finds its libgomp, and liblethe its libdnnl, by soname among what is loaded.
       for (String needed : new String[] {"libgomp.so.1", "libdnnl.so.3"}) {
         SymbolLookup.libraryLookup(
             unpack("org/bytedeco/dnnl/linux-x86_64/" + needed), Arena.global());
       }
-      Path file =
-          given != null
-              ? Path.of(given).toAbsolutePath()
-              : unpack("org/lethe/native/linux-x86_64/liblethe_" + name + ".so");
-      var library = new NativeLibrary(SymbolLookup.libraryLookup(file, arena), file);
+      Path file = given != null ? given : file(name);
+      if (!Files.isRegularFile(file)) {
+        throw unsupported("there is no library " + file);
+      }
+      var library = new NativeLibrary(open(file.toAbsolutePath(), arena), file);
       library.checkVersion();
       return library;
     } catch (IOException | IllegalArgumentException e) {
@@ -59,17 +69,100 @@ final class NativeLibrary {
     }
   }
 
+  private static Path file(String name) throws IOException {
+    String property = System.getProperty("lethe.library." + name);
+    return property != null
+        ? Path.of(property)
+        : unpack("org/lethe/native/linux-x86_64/liblethe_" + name + ".so");
+  }
+
+  /**
+   * Through the dynamic linker itself first: Java keeps to itself what it says of a bad library.
+   */
+  private static SymbolLookup open(Path file, Arena arena) {
+    MethodHandle dlopen =
+        libc(
+            "dlopen",
+            FunctionDescriptor.of(
+                ValueLayout.JAVA_LONG, ValueLayout.ADDRESS, ValueLayout.JAVA_INT));
+    MethodHandle dlerror = libc("dlerror", FunctionDescriptor.of(ValueLayout.ADDRESS));
+    MethodHandle dlclose =
+        libc("dlclose", FunctionDescriptor.of(ValueLayout.JAVA_INT, ValueLayout.JAVA_LONG));
+    try (Arena scratch = Arena.ofConfined()) {
+      MemorySegment path = scratch.allocateFrom(file.toString());
+      long handle = (long) dlopen.invokeExact(path, RTLD_LAZY);
+      if (handle == 0) {
+        MemorySegment why = (MemorySegment) dlerror.invokeExact();
+        throw unsupported("cannot load " + why.reinterpret(4096).getString(0));
+      }
+      SymbolLookup library = SymbolLookup.libraryLookup(file, arena);
+      int _ = (int) dlclose.invokeExact(handle);
+      return library;
+    } catch (RuntimeException | Error e) {
+      throw e;
+    } catch (Throwable t) {
+      throw new AssertionError(t);
+    }
+  }
+
+  private static MethodHandle libc(String function, FunctionDescriptor descriptor) {
+    Linker linker = Linker.nativeLinker();
+    return linker.downcallHandle(linker.defaultLookup().findOrThrow(function), descriptor);
+  }
+
   /** The file that was loaded. */
   Path file() {
     return file;
   }
 
+  /** A function of the library; one that it lacks says so when it is called. */
   MethodHandle bind(String function, FunctionDescriptor descriptor) {
-    MemorySegment address =
-        symbols
-            .find(function)
-            .orElseThrow(() -> unsupported(file + " lacks the function " + function));
-    return Linker.nativeLinker().downcallHandle(address, descriptor);
+    return symbols
+        .find(function)
+        .map(address -> Linker.nativeLinker().downcallHandle(address, descriptor))
+        .orElseGet(() -> lacking(function, descriptor.toMethodType()));
+  }
+
+  /** A function of {@code type} that throws. */
+  private MethodHandle lacking(String function, MethodType type) {
+    try {
+      MethodHandle exception =
+          MethodHandles.insertArguments(
+              MethodHandles.lookup()
+                  .findConstructor(
+                      DeviceException.class,
+                      MethodType.methodType(
+                          void.class, DeviceException.Status.class, String.class)),
+              0,
+              DeviceException.Status.UNSUPPORTED,
+              file.getFileName() + " lacks the function " + function);
+      MethodHandle thrower = MethodHandles.throwException(type.returnType(), DeviceException.class);
+      return MethodHandles.dropArguments(
+          MethodHandles.foldArguments(thrower, exception), 0, type.parameterList());
+    } catch (ReflectiveOperationException e) {
+      throw new LinkageError(e.getMessage(), e);
+    }
+  }
+
+  /** What the library says it would open by default, as a JSON object. */
+  String describe() {
+    MethodHandle describe =
+        bind(
+            "lethe_describe",
+            FunctionDescriptor.of(
+                ValueLayout.JAVA_INT,
+                ValueLayout.JAVA_LONG,
+                ValueLayout.ADDRESS,
+                ValueLayout.JAVA_LONG));
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment buffer = arena.allocate(8192);
+      int status = (int) describe.invokeExact(0L, buffer, buffer.byteSize());
+      return status == 0 ? buffer.getString(0) : "{}";
+    } catch (RuntimeException | Error e) {
+      throw e;
+    } catch (Throwable t) {
+      throw new AssertionError(t);
+    }
   }
 
   private void checkVersion() {
@@ -78,6 +171,8 @@ final class NativeLibrary {
       found =
           (int)
               bind("lethe_abi_version", FunctionDescriptor.of(ValueLayout.JAVA_INT)).invokeExact();
+    } catch (DeviceException e) {
+      throw e;
     } catch (Throwable t) {
       throw new AssertionError(t);
     }
@@ -101,14 +196,13 @@ final class NativeLibrary {
       return;
     }
     MethodHandle setenv =
-        Linker.nativeLinker()
-            .downcallHandle(
-                Linker.nativeLinker().defaultLookup().findOrThrow("setenv"),
-                FunctionDescriptor.of(
-                    ValueLayout.JAVA_INT,
-                    ValueLayout.ADDRESS,
-                    ValueLayout.ADDRESS,
-                    ValueLayout.JAVA_INT));
+        libc(
+            "setenv",
+            FunctionDescriptor.of(
+                ValueLayout.JAVA_INT,
+                ValueLayout.ADDRESS,
+                ValueLayout.ADDRESS,
+                ValueLayout.JAVA_INT));
     try (Arena arena = Arena.ofConfined()) {
       int _ =
           (int)
@@ -125,14 +219,29 @@ final class NativeLibrary {
       throw unsupported(
           "not on the class path: " + resource + " (is its jar missing, or not built yet?)");
     }
-    if (url.getProtocol().equals("file")) {
+    if (!(url.openConnection() instanceof JarURLConnection jar)) {
       return Path.of(url.getPath()).toAbsolutePath();
     }
-    File file = Loader.cacheResource(url);
-    if (file == null) {
-      throw new IOException("could not unpack " + url);
+    // Named by its contents: built anew it is another file, though its size and its jar's times are
+    // the same.
+    Path name = Path.of(resource).getFileName();
+    Path folder =
+        Loader.getCacheDir()
+            .toPath()
+            .resolve("lethe")
+            .resolve(Long.toHexString(jar.getJarEntry().getCrc()));
+    Path file = folder.resolve(name);
+    if (!Files.exists(file)) {
+      Files.createDirectories(folder);
+      Path aside = Files.createTempFile(folder, name.toString(), null);
+      try (InputStream in = url.openStream()) {
+        Files.copy(in, aside, StandardCopyOption.REPLACE_EXISTING);
+        Files.move(aside, file, StandardCopyOption.ATOMIC_MOVE);
+      } finally {
+        Files.deleteIfExists(aside);
+      }
     }
-    return file.toPath();
+    return file;
   }
 
   private static DeviceException unsupported(String message) {

@@ -169,6 +169,21 @@ public final class Tensor implements AutoCloseable {
     return new Tensor(device, viewName, viewType, viewShape.clone(), address() + first, false);
   }
 
+  /**
+   * A view (count, width) of a contiguous tensor's elements from the first on, each row {@code gap}
+   * elements after the end of the one before.
+   */
+  public Tensor spaced(long count, long width, long gap) {
+    long apart = Math.addExact(width, gap);
+    checkRange(
+        "elements", 0, Math.addExact(Math.multiplyExact(count - 1, apart), width), elements());
+    if (!isContiguous() || count < 1 || width < 1 || gap < 0) {
+      throw new IllegalArgumentException(
+          "%s cannot be seen as %d rows of %d, %d apart".formatted(this, count, width, apart));
+    }
+    return new Tensor(device, name, dtype, new long[] {count, width}, apart, address(), false);
+  }
+
   private void checkRange(String what, long from, long count, long of) {
     if (from < 0 || count < 1 || from > of - count) {
       throw new IllegalArgumentException(

@@ -88,9 +88,9 @@ public final class LanguageModel implements AutoCloseable {
     return tokenizer.decode(tokens);
   }
 
-  /** UTF-8 files as blocks of {@code size} tokens, each piece with the model's BOS in front. */
-  public List<int[]> blocks(List<Path> files, int size) {
-    return TextBlocks.of(tokenizer, weights.config().bosToken(), size, files);
+  /** UTF-8 files as blocks of tokens, each piece with the model's BOS in front. */
+  public List<int[]> blocks(List<Path> files, TextBlocks.Cutting cutting) {
+    return TextBlocks.of(tokenizer, weights.config().bosToken(), cutting, files);
   }
 
   /** Writes weights and tokenizer as a Hugging Face directory. */

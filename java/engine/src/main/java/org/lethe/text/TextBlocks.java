@@ -29,37 +29,74 @@ public final class TextBlocks {
   private TextBlocks() {}
 
   /**
-   * The blocks of several files in the order given; each file starts a piece of its own.
+   * How tokens are cut.
+   *
+   * @param block tokens in a block; the last one may be shorter, but not under {@code min(64,
+   *     block)}
+   * @param cuts how often the text is cut, each time from another place on: cut i begins {@code i *
+   *     block / cuts} tokens later, and what lies before follows the end. A model that has seen a
+   *     sentence in several contexts learns, and forgets, the sentence more than its context.
+   */
+  public record Cutting(int block, int cuts) {
+    /** Refuses what gives no block, or the same block twice. */
+    public Cutting {
+      if (block < 1) {
+        throw new IllegalArgumentException("a block of " + block + " tokens, must be 1 or more");
+      }
+      if (cuts < 1 || cuts > block) {
+        throw new IllegalArgumentException(
+            cuts + " cuts of blocks of " + block + " tokens, must be from 1 to " + block);
+      }
+    }
+
+    /** Cut once, as METHOD.md has it. */
+    public static Cutting once(int block) {
+      return new Cutting(block, 1);
+    }
+
+    private int begin(int cut) {
+      return (int) ((long) cut * block / cuts);
+    }
+  }
+
+  /**
+   * The blocks of several files in the order given, cut after cut; each file starts a piece of its
+   * own.
    *
    * @param bos the model's {@code bos_token_id}, put in front of every piece even where the
    *     tokenizer adds none
-   * @param block tokens in a block; the last one may be shorter, but not under {@code min(64,
-   *     block)}
    * @throws TextException where a file cannot be read, is not UTF-8, or all together give no block
    */
-  public static List<int[]> of(Tokenizer tokenizer, int bos, int block, List<Path> files) {
-    if (block < 1) {
-      throw new IllegalArgumentException("a block of " + block + " tokens, must be 1 or more");
-    }
+  public static List<int[]> of(Tokenizer tokenizer, int bos, Cutting cutting, List<Path> files) {
     int[] tokens =
         files.stream()
             .flatMap(file -> pieces(read(file)).stream())
             .flatMapToInt(
                 piece -> IntStream.concat(IntStream.of(bos), IntStream.of(tokenizer.encode(piece))))
             .toArray();
-    List<int[]> blocks = cut(tokens, block);
+    List<int[]> blocks = cut(tokens, cutting);
     if (blocks.isEmpty()) {
       throw new TextException(
           files.size() == 1 ? files.getFirst() : files,
           "the text has %d tokens, a block takes at least %d: give more text"
-              .formatted(tokens.length, Math.min(SHORTEST_BLOCK, block)));
+              .formatted(tokens.length, Math.min(SHORTEST_BLOCK, cutting.block)));
     }
     return blocks;
   }
 
   /** Blocks of {@code block} tokens; a last one under {@code min(64, block)} is dropped. */
-  static List<int[]> cut(int[] tokens, int block) {
+  static List<int[]> cut(int[] tokens, Cutting cutting) {
     List<int[]> blocks = new ArrayList<>();
+    for (int i = 0; i < cutting.cuts && cutting.begin(i) < tokens.length; i++) {
+      int begin = cutting.begin(i);
+      int[] turned = Arrays.copyOfRange(tokens, begin, begin + tokens.length);
+      System.arraycopy(tokens, 0, turned, tokens.length - begin, begin);
+      cut(turned, cutting.block, blocks);
+    }
+    return blocks;
+  }
+
+  private static void cut(int[] tokens, int block, List<int[]> blocks) {
     int least = Math.min(SHORTEST_BLOCK, block);
     for (int start = 0; tokens.length - start >= least; start += block) {
       int end = Math.min(tokens.length - start, block) + start;
@@ -68,7 +105,6 @@ public final class TextBlocks {
         break;
       }
     }
-    return blocks;
   }
 
   /**

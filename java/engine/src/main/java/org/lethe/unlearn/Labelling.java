@@ -9,6 +9,7 @@ import org.lethe.kernels.DType;
 import org.lethe.kernels.Device;
 import org.lethe.kernels.Tensor;
 import org.lethe.text.LanguageModel;
+import org.lethe.text.TextBlocks;
 
 /**
  * Makes the generic labels of a text: each block through the reinforced model, its translation
@@ -19,21 +20,22 @@ public final class Labelling {
    * How to label.
    *
    * @param alpha how strongly what the reinforced model prefers is pushed away
-   * @param block tokens in a block
+   * @param cutting how the text becomes blocks
    * @param seed of the draws of stand-ins
    * @param dtype of both models; logits are F32
    */
-  public record Options(double alpha, int block, long seed, DType dtype) {
+  public record Options(double alpha, TextBlocks.Cutting cutting, long seed, DType dtype) {
     /** The paper's: alpha 5, blocks of 512. */
-    public static final Options DEFAULT = new Options(5, 512, 1, DType.BF16);
+    public static final Options DEFAULT =
+        new Options(5, TextBlocks.Cutting.once(512), 1, DType.BF16);
 
     /** Refuses what makes no labels. */
     public Options {
       if (!(alpha >= 0 && Double.isFinite(alpha))) {
         throw new IllegalArgumentException("alpha is " + alpha + ", must be a number from 0 on");
       }
-      if (block < 2) {
-        throw new IllegalArgumentException("block is " + block + ", must be at least 2");
+      if (cutting.block() < 2) {
+        throw new IllegalArgumentException("block is " + cutting.block() + ", must be at least 2");
       }
     }
   }
@@ -81,7 +83,7 @@ public final class Labelling {
         LanguageModel baseline = LanguageModel.open(device, model, options.dtype());
         LanguageModel knowing = LanguageModel.open(device, reinforced, options.dtype())) {
       var translator = new BlockTranslator(anchors, baseline.tokenizer()::encode, options.seed());
-      List<int[]> blocks = baseline.blocks(texts, options.block());
+      List<int[]> blocks = baseline.blocks(texts, options.cutting());
       for (int i = 0; i < blocks.size(); i++) {
         if (stop.getAsBoolean()) {
           return false;

@@ -13,6 +13,7 @@ import java.util.stream.Stream;
 import org.lethe.format.StoredType;
 import org.lethe.kernels.Device;
 import org.lethe.text.LanguageModel;
+import org.lethe.text.TextBlocks;
 import org.lethe.train.RunFolder;
 import org.lethe.train.Trainer;
 import org.lethe.train.TrainingBlock;
@@ -38,7 +39,6 @@ public final class TrainingPhase {
    * @param model the baseline: a Hugging Face directory or a GGUF file
    * @param texts UTF-8 files
    * @param out the run's folder, created if need be
-   * @param blockSize tokens in a block
    * @param stop asked at every step's boundary
    */
   public static Trainer.Outcome onText(
@@ -47,7 +47,7 @@ public final class TrainingPhase {
       Path model,
       List<Path> texts,
       Path out,
-      int blockSize,
+      TextBlocks.Cutting cutting,
       TrainingOptions options,
       TrainingListener listener,
       BooleanSupplier stop)
@@ -55,7 +55,8 @@ public final class TrainingPhase {
     Inputs.texts(texts);
     var record = record(phase, model, options);
     record.put("text", Provenance.of(texts));
-    record.put("block", blockSize);
+    record.put("block", cutting.block());
+    record.put("cuts", cutting.cuts());
     return run(
         device,
         model,
@@ -66,7 +67,7 @@ public final class TrainingPhase {
         listener,
         stop,
         language ->
-            language.blocks(texts, blockSize).stream().map(TrainingBlock::nextToken).toList());
+            language.blocks(texts, cutting).stream().map(TrainingBlock::nextToken).toList());
   }
 
   /**

@@ -86,7 +86,7 @@ public final class Unlearning {
               model,
               texts,
               reinforced,
-              options.label().block(),
+              options.label().cutting(),
               options.reinforce(),
               training,
               stop);

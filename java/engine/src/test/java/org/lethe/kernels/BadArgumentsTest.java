@@ -127,7 +127,7 @@ class BadArgumentsTest {
                             : ValueLayout.JAVA_LONG)
             .toArray(MemoryLayout[]::new);
     try (Arena arena = Arena.ofShared()) {
-      NativeLibrary library = NativeLibrary.load(device.name(), arena);
+      NativeLibrary library = NativeLibrary.load(device.name(), null, arena);
       MethodHandle call =
           library.bind("lethe_" + kernel, FunctionDescriptor.of(ValueLayout.JAVA_INT, layouts));
       MethodHandle message =

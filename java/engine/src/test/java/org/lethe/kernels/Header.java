@@ -11,8 +11,8 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /** The prototypes of {@code lethe.h}, read from the file itself. */
-final class Header {
-  /** The file, from the engine's folder, where its tests run. */
+public final class Header {
+  /** The file, from the folder of a Java module, where its tests run. */
   static final Path FILE = Path.of("../../native/include/lethe.h");
 
   private static final Pattern PROTOTYPE =
@@ -21,7 +21,7 @@ final class Header {
   private Header() {}
 
   /** A parameter, as {@code void *} and {@code x}. */
-  record Parameter(String type, String name) {
+  public record Parameter(String type, String name) {
     boolean isPointer() {
       return type.endsWith("*");
     }
@@ -72,7 +72,7 @@ final class Header {
   }
 
   /** The kernels: all that follows the device, its memory and its streams. */
-  static Map<String, List<Parameter>> kernels() {
+  public static Map<String, List<Parameter>> kernels() {
     var kernels = new LinkedHashMap<String, List<Parameter>>();
     boolean reached = false;
     for (var e : prototypes().entrySet()) {

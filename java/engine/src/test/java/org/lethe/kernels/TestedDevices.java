@@ -14,7 +14,7 @@ import org.opentest4j.TestAbortedException;
  * best tier, when it is absent. A process takes one tier of the cpu: the build runs the suite once
  * for each.
  */
-final class TestedDevices {
+public final class TestedDevices {
   private static final Map<String, List<String>> FLAGS =
       Map.of(
           "avx2", List.of("avx2", "fma"),
@@ -23,16 +23,16 @@ final class TestedDevices {
 
   private TestedDevices() {}
 
-  static List<String> names() {
+  public static List<String> names() {
     return List.of(System.getProperty("lethe.test.devices", "cpu").split(","));
   }
 
-  static Device open(String name) {
+  public static Device open(String name) {
     return open(name, 0);
   }
 
   /** The test that asks is skipped where the machine lacks the device. */
-  static Device open(String name, int threads) {
+  public static Device open(String name, int threads) {
     String missing = lacks(name);
     if (missing != null) {
       throw new TestAbortedException(missing);
@@ -41,7 +41,7 @@ final class TestedDevices {
   }
 
   /** The first of the list, for tests of what does not depend on the device. */
-  static Device openAny() {
+  public static Device openAny() {
     return open(names().getFirst());
   }
 

@@ -37,7 +37,8 @@ class MobyDickTest {
         assertEquals(text, tokenizer.decode(tokens));
       }
       List<int[]> blocks =
-          TextBlocks.of(tokenizer, 1, 512, List.of(Path.of(book, "chapter_1.txt")));
+          TextBlocks.of(
+              tokenizer, 1, TextBlocks.Cutting.once(512), List.of(Path.of(book, "chapter_1.txt")));
       assertTrue(blocks.size() > 5, () -> blocks.size() + " blocks");
     }
   }

@@ -129,7 +129,9 @@ class TextBlocksTest {
     Path empty = file("empty.txt", "");
     Path two = file("two.txt", "c");
     try (Tokenizer tokenizer = TinyTokenizer.open(TinyTokenizer.gguf(), folder)) {
-      int[] tokens = TextBlocks.of(tokenizer, BOS, 20_000, List.of(one, empty, two)).getFirst();
+      int[] tokens =
+          TextBlocks.of(tokenizer, BOS, TextBlocks.Cutting.once(20_000), List.of(one, empty, two))
+              .getFirst();
       int[] bos = IntStream.range(0, tokens.length).filter(i -> tokens[i] == BOS).toArray();
       assertArrayEquals(new int[] {0, 10_001, 10_004}, bos);
       assertArrayEquals(new int[] {'c'}, Arrays.copyOfRange(tokens, 10_005, tokens.length));
@@ -149,16 +151,34 @@ class TextBlocksTest {
   }
 
   private static List<Integer> blockLengths(int tokens, int block) {
-    return TextBlocks.cut(IntStream.range(0, tokens).toArray(), block).stream()
+    return TextBlocks.cut(IntStream.range(0, tokens).toArray(), TextBlocks.Cutting.once(block))
+        .stream()
         .map(b -> b.length)
         .toList();
   }
 
   @Test
   void blocksHoldTheTokensInOrder() {
-    List<int[]> blocks = TextBlocks.cut(IntStream.range(0, 200).toArray(), 128);
+    List<int[]> blocks =
+        TextBlocks.cut(IntStream.range(0, 200).toArray(), TextBlocks.Cutting.once(128));
     assertArrayEquals(IntStream.range(0, 128).toArray(), blocks.get(0));
     assertArrayEquals(IntStream.range(128, 200).toArray(), blocks.get(1));
+  }
+
+  @Test
+  void eachCutBeginsLaterAndHoldsEveryTokenOnce() {
+    int[] tokens = IntStream.range(0, 40).toArray();
+    List<int[]> blocks = TextBlocks.cut(tokens, new TextBlocks.Cutting(8, 4));
+    assertEquals(4 * 5, blocks.size());
+    for (int cut = 0; cut < 4; cut++) {
+      int[] held =
+          blocks.subList(cut * 5, cut * 5 + 5).stream().flatMapToInt(IntStream::of).toArray();
+      for (int i = 0; i < 40; i++) {
+        assertEquals((i + 2 * cut) % 40, held[i], "token " + i + " of cut " + cut);
+      }
+    }
+    assertThrows(IllegalArgumentException.class, () -> new TextBlocks.Cutting(8, 9));
+    assertThrows(IllegalArgumentException.class, () -> new TextBlocks.Cutting(8, 0));
   }
 
   @Test
@@ -167,12 +187,14 @@ class TextBlocksTest {
     try (Tokenizer tokenizer = TinyTokenizer.open(TinyTokenizer.gguf(), folder)) {
       TextException refused =
           assertThrows(
-              TextException.class, () -> TextBlocks.of(tokenizer, BOS, 512, List.of(text)));
+              TextException.class,
+              () -> TextBlocks.of(tokenizer, BOS, TextBlocks.Cutting.once(512), List.of(text)));
       assertEquals(
           text + ": the text has 6 tokens, a block takes at least 64: give more text",
           refused.getMessage());
       assertThrows(
-          IllegalArgumentException.class, () -> TextBlocks.of(tokenizer, BOS, 0, List.of(text)));
+          IllegalArgumentException.class,
+          () -> TextBlocks.of(tokenizer, BOS, TextBlocks.Cutting.once(0), List.of(text)));
     }
   }
 }

@@ -21,12 +21,14 @@ import org.lethe.kernels.Device;
 import org.lethe.kernels.Tensor;
 import org.lethe.model.Llama;
 import org.lethe.text.LanguageModel;
+import org.lethe.text.TextBlocks;
 import org.lethe.text.TinyModel;
 import org.lethe.train.TrainingBlock;
 
 /** A whole text labelled by two tiny Llamas, against METHOD.md's formula in double. */
 class LabellingTest {
-  private static final Labelling.Options OPTIONS = new Labelling.Options(5, 48, 7, DType.F32);
+  private static final Labelling.Options OPTIONS =
+      new Labelling.Options(5, TextBlocks.Cutting.once(48), 7, DType.F32);
 
   @TempDir private Path temporary;
   private final Device device = Device.open("cpu", new Device.Options(1, null));

@@ -17,6 +17,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.lethe.kernels.DType;
 import org.lethe.kernels.Device;
+import org.lethe.text.TextBlocks;
 import org.lethe.text.TinyModel;
 import org.lethe.train.TrainingListener;
 import org.lethe.train.TrainingOptions;
@@ -65,7 +66,10 @@ class UnlearningTest {
           anchors,
           run,
           new Unlearning.Options(
-              training(0), new Labelling.Options(5, 64, 1, DType.BF16), training(0.2), "labels_2"),
+              training(0),
+              new Labelling.Options(5, TextBlocks.Cutting.once(64), 1, DType.BF16),
+              training(0.2),
+              "labels_2"),
           listener,
           (done, blocks, tokens, translation, labels) -> {},
           stop);

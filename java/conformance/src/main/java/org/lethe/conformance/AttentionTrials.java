@@ -1,8 +1,10 @@
-package org.lethe.kernels;
+package org.lethe.conformance;
 
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import org.lethe.kernels.DType;
+import org.lethe.kernels.Kernels;
 
 /** Causal attention, its backward, its cache, and one new token against the cache. */
 final class AttentionTrials {

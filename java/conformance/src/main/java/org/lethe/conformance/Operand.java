@@ -1,9 +1,11 @@
-package org.lethe.kernels;
+package org.lethe.conformance;
 
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
+import org.lethe.kernels.DType;
+import org.lethe.kernels.Tensor;
 
 /**
  * One tensor of a trial: what its memory holds before the call and what was found after it. All
@@ -43,8 +45,13 @@ final class Operand {
     this.role = role;
     this.shape = shape;
     this.stride = width() + gap;
-    this.before = new byte[((rows() - 1) * stride + width()) * dtype.bytes()];
+    this.before = new byte[span() * dtype.bytes()];
     Arrays.fill(before, SENTINEL);
+  }
+
+  /** The product of the sizes. */
+  static int elements(long... shape) {
+    return Math.toIntExact(Arrays.stream(shape).reduce(1, Math::multiplyExact));
   }
 
   int rows() {
@@ -52,7 +59,12 @@ final class Operand {
   }
 
   int width() {
-    return (int) (Tensor.elements(shape) / shape[0]);
+    return (int) (elements(shape) / shape[0]);
+  }
+
+  /** Elements from the first to the last, gaps between rows included. */
+  int span() {
+    return (rows() - 1) * stride + width();
   }
 
   int elements() {

@@ -1,7 +1,10 @@
-package org.lethe.kernels;
+package org.lethe.conformance;
 
 import java.util.List;
 import org.jspecify.annotations.Nullable;
+import org.lethe.kernels.DType;
+import org.lethe.kernels.Kernels;
+import org.lethe.kernels.Tensor;
 
 /** Norm, rotary positions, gated units and matrix products. */
 final class TransformerTrials {

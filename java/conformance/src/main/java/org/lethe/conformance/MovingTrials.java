@@ -1,7 +1,8 @@
-package org.lethe.kernels;
+package org.lethe.conformance;
 
 import java.util.Arrays;
 import java.util.SplittableRandom;
+import org.lethe.kernels.DType;
 
 /**
  * Fill, convert, split, join, rows by index, the embedding: numbers that move and hardly change.

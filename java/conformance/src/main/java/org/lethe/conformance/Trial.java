@@ -1,4 +1,4 @@
-package org.lethe.kernels;
+package org.lethe.conformance;
 
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -8,6 +8,11 @@ import java.util.function.Consumer;
 import java.util.function.Supplier;
 import java.util.function.ToLongFunction;
 import org.jspecify.annotations.Nullable;
+import org.lethe.kernels.DType;
+import org.lethe.kernels.Device;
+import org.lethe.kernels.DeviceException;
+import org.lethe.kernels.Kernels;
+import org.lethe.kernels.Tensor;
 
 /**
  * One call of one operation: its operands, the call, and what must come of it. It can be run any
@@ -28,7 +33,21 @@ final class Trial {
     }
   }
 
-  private record Expectation(String name, Runnable check) {}
+  /**
+   * What came of a run.
+   *
+   * @param digest of all results, to compare runs by
+   * @param worst of all expectations
+   * @param fault the first thing that is wrong, with shape, error and tolerance; null if nothing is
+   */
+  record Outcome(int digest, Deviation worst, @Nullable String fault) {}
+
+  /** Measures a result, and says what is wrong with it if anything is. */
+  private interface Expectation {
+    Finding find();
+  }
+
+  private record Finding(Deviation deviation, @Nullable String fault) {}
 
   private static final double STRAY = 16;
 
@@ -79,7 +98,7 @@ final class Trial {
   /** An input whose rows lie {@code gap} elements apart. */
   Operand inputView(String name, DType dtype, int gap, long... shape) {
     return add(new Operand(name, dtype, Operand.Role.INPUT, gap, shape))
-        .set(normal((int) Tensor.elements(shape)));
+        .set(normal(Operand.elements(shape)));
   }
 
   Operand input(String name, int... values) {
@@ -103,7 +122,7 @@ final class Trial {
 
   Operand updatedView(String name, DType dtype, int gap, long... shape) {
     return add(new Operand(name, dtype, Operand.Role.UPDATED, gap, shape))
-        .set(normal((int) Tensor.elements(shape)));
+        .set(normal(Operand.elements(shape)));
   }
 
   /** Asks for as much workspace as the device says the call needs. */
@@ -139,8 +158,7 @@ final class Trial {
 
   void expect(
       String name, Supplier<double[]> found, double[] reference, double tolerance, double floor) {
-    expectations.add(
-        new Expectation(name, () -> compare(name, found.get(), reference, tolerance, floor)));
+    expectations.add(() -> compare(name, found.get(), reference, tolerance, floor));
   }
 
   /**
@@ -150,40 +168,44 @@ final class Trial {
   void expectEach(Operand operand, double[] reference, double floor) {
     double tolerance = 8 * Tolerance.of(description.operation, description.dtype, operand.dtype);
     expectations.add(
-        new Expectation(
-            operand.toString(),
-            () -> {
-              double[] found = operand.found();
-              for (int i = 0; i < reference.length; i++) {
-                double allowed = tolerance * (Math.abs(reference[i]) + floor);
-                if (Math.abs(found[i] - reference[i]) > allowed) {
-                  throw wrong(operand.toString(), i, found[i], reference[i], allowed);
-                }
-              }
-            }));
+        () -> {
+          double[] found = operand.found();
+          double worst = 0;
+          String fault = null;
+          for (int i = 0; i < reference.length; i++) {
+            double allowed = tolerance * (Math.abs(reference[i]) + floor);
+            double off = Math.abs(found[i] - reference[i]);
+            if (off > allowed && fault == null) {
+              fault = wrong(operand.toString(), i, found[i], reference[i], allowed);
+            }
+            double relative = off / allowed * tolerance;
+            worst = relative > worst ? relative : worst; // a NaN is for the norm to judge
+          }
+          return new Finding(new Deviation(worst, tolerance), fault);
+        });
   }
 
   void expectBits(Operand operand, int[] bits) {
     int mask = operand.dtype.bytes() == 4 ? -1 : 0xFFFF;
     expectations.add(
-        new Expectation(
-            operand.toString(),
-            () -> {
-              int[] found = operand.foundBits();
-              for (int i = 0; i < bits.length; i++) {
-                if (found[i] != (bits[i] & mask)) {
-                  throw new AssertionError(
-                      "%s[%d] has the bits %08x, not %08x"
-                          .formatted(operand, i, found[i], bits[i] & mask));
-                }
-              }
-            }));
+        () -> {
+          int[] found = operand.foundBits();
+          for (int i = 0; i < bits.length; i++) {
+            if (found[i] != (bits[i] & mask)) {
+              return inexact(
+                  "%s[%d] has the bits %08x, not %08x"
+                      .formatted(operand, i, found[i], bits[i] & mask),
+                  0);
+            }
+          }
+          return new Finding(Deviation.NONE, null);
+        });
   }
 
-  private static void compare(
+  private static Finding compare(
       String name, double[] found, double[] reference, double tolerance, double floor) {
     if (found.length != reference.length) {
-      throw new AssertionError(
+      throw new IllegalStateException(
           name + " has " + found.length + " elements, its reference " + reference.length);
     }
     double error = 0;
@@ -192,7 +214,7 @@ final class Trial {
     for (int i = 0; i < found.length; i++) {
       boolean same = Double.compare(found[i], reference[i]) == 0;
       if (!same && (tolerance == 0 || !Double.isFinite(reference[i] - found[i]))) {
-        throw wrong(name, i, found[i], reference[i], tolerance);
+        return inexact(wrong(name, i, found[i], reference[i], tolerance), tolerance);
       }
       if (Double.isFinite(reference[i])) {
         error += (found[i] - reference[i]) * (found[i] - reference[i]);
@@ -202,24 +224,33 @@ final class Trial {
     }
     double size = Math.max(Math.sqrt(norm / Math.max(1, finite)), floor);
     double relative = error == 0 ? 0 : Math.sqrt(error / finite) / size;
+    var deviation = new Deviation(relative, tolerance);
     if (!(relative <= tolerance)) {
-      throw new AssertionError(
+      return new Finding(
+          deviation,
           "%s is off by ||a - b|| / ||b|| = %.3g, tolerance %.3g"
               .formatted(name, relative, tolerance));
     }
     for (int i = 0; i < found.length; i++) {
-      double allowed = STRAY * tolerance * (Math.abs(reference[i]) + size);
-      if (Double.isFinite(reference[i]) && Math.abs(found[i] - reference[i]) > allowed) {
-        throw wrong(name, i, found[i], reference[i], allowed);
+      double off = Math.abs(found[i] - reference[i]);
+      double unit = Math.abs(reference[i]) + size;
+      if (Double.isFinite(reference[i]) && off > STRAY * tolerance * unit) {
+        double allowed = STRAY * tolerance;
+        return new Finding(
+            new Deviation(off / unit, allowed),
+            wrong(name, i, found[i], reference[i], allowed * unit));
       }
     }
+    return new Finding(deviation, null);
   }
 
-  private static AssertionError wrong(
-      String name, int i, double found, double reference, double allowed) {
-    return new AssertionError(
-        "%s[%d] is %s, the reference %s, allowed %.3g"
-            .formatted(name, i, found, reference, allowed));
+  private static Finding inexact(String fault, double tolerance) {
+    return new Finding(new Deviation(Double.POSITIVE_INFINITY, tolerance), fault);
+  }
+
+  private static String wrong(String name, int i, double found, double reference, double allowed) {
+    return "%s[%d] is %s, the reference %s, allowed %.3g"
+        .formatted(name, i, found, reference, allowed);
   }
 
   static double[] doubles(int... values) {
@@ -228,13 +259,8 @@ final class Trial {
 
   // ---- running ----------------------------------------------------------------------------------
 
-  /**
-   * Runs the call and checks what came of it.
-   *
-   * @return a digest of all results, to compare runs by
-   * @throws AssertionError with device, operation, dtype, shape, error and tolerance
-   */
-  int run(Device device, Placement placement) {
+  /** Runs the call and looks at what came of it; what the device refuses is a fault as well. */
+  Outcome run(Device device, Placement placement) {
     var regions = new ArrayList<Placement.Region>();
     try {
       if (workspaceBytes != null) {
@@ -260,15 +286,22 @@ final class Trial {
           digest = 31 * digest + Arrays.hashCode(operand.after);
         }
       }
-      expectations.forEach(e -> e.check.run());
-      return digest;
-    } catch (AssertionError | RuntimeException e) {
-      throw new AssertionError(
-          "%s, %s, operands %s: %s"
-              .formatted(device.name(), description, placement, e.getMessage()),
-          e);
+      return judge(digest);
+    } catch (WrongResult | DeviceException | IllegalArgumentException e) {
+      return new Outcome(0, Deviation.NONE, String.valueOf(e.getMessage()));
     } finally {
       regions.forEach(Placement.Region::close);
     }
+  }
+
+  private Outcome judge(int digest) {
+    Deviation worst = Deviation.NONE;
+    String fault = null;
+    for (Expectation expectation : expectations) {
+      Finding finding = expectation.find();
+      worst = worst.worse(finding.deviation);
+      fault = fault == null ? finding.fault : fault;
+    }
+    return new Outcome(digest, worst, fault);
   }
 }

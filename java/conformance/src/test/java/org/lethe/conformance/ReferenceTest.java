@@ -1,4 +1,4 @@
-package org.lethe.kernels;
+package org.lethe.conformance;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
@@ -6,6 +6,7 @@ import java.util.Arrays;
 import java.util.SplittableRandom;
 import java.util.function.UnaryOperator;
 import org.junit.jupiter.api.Test;
+import org.lethe.kernels.Kernels;
 
 /** The references' backward against central finite differences of their forward, in double. */
 class ReferenceTest {

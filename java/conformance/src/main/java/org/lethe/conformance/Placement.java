@@ -1,4 +1,4 @@
-package org.lethe.kernels;
+package org.lethe.conformance;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.FunctionDescriptor;
@@ -7,18 +7,45 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
 import java.util.Arrays;
+import java.util.List;
+import org.lethe.kernels.DType;
+import org.lethe.kernels.Device;
+import org.lethe.kernels.Tensor;
 
 /** Where the operands of a trial lie, each in a region of its own that is sentinels around it. */
 enum Placement {
   /** In the device's own memory, aligned to 64 bytes. */
-  DEVICE,
+  DEVICE("in device memory"),
+  /** In the device's own memory, aligned to no more than the element. */
+  UNALIGNED("unaligned"),
   /** Ending where a page without any access begins, aligned to no more than the element. */
-  BEFORE_GUARD,
+  BEFORE_GUARD("before a guard page"),
   /** Beginning where a page without any access ends. */
-  AFTER_GUARD;
+  AFTER_GUARD("after a guard page");
 
   private static final int PAGE = 4096;
   private static final int MARGIN = 64;
+
+  private final String text;
+
+  Placement(String text) {
+    this.text = text;
+  }
+
+  @Override
+  public String toString() {
+    return text;
+  }
+
+  /**
+   * Where operands can lie on {@code device}: at guard pages, which find every stray access, if the
+   * host can address its memory; else where at least stray writes are found.
+   */
+  static List<Placement> on(Device device) {
+    return device.hostAddressable()
+        ? List.of(DEVICE, BEFORE_GUARD, AFTER_GUARD)
+        : List.of(DEVICE, UNALIGNED);
+  }
 
   /** A region of memory with an operand in it. */
   static final class Region implements AutoCloseable {
@@ -40,16 +67,12 @@ enum Placement {
       try (Arena arena = Arena.ofConfined()) {
         bytes.copyFrom(arena.allocateFrom(ValueLayout.JAVA_BYTE, image));
       }
-      long address = bytes.address() + offset;
-      if (operand.stride == operand.width()) {
-        operand.tensor =
-            new Tensor(bytes.device(), operand.name, operand.dtype, operand.shape, address, false);
-      } else {
-        long[] whole = {operand.rows(), operand.stride};
-        operand.tensor =
-            new Tensor(bytes.device(), operand.name, operand.dtype, whole, address, false)
-                .columns(0, operand.width());
-      }
+      operand.tensor =
+          operand.stride == operand.width()
+              ? bytes.cast(operand.name, operand.dtype, offset, operand.shape)
+              : bytes
+                  .cast(operand.name, operand.dtype, offset, operand.span())
+                  .spaced(operand.rows(), operand.width(), operand.stride - operand.width());
     }
 
     /** Reads the operand back; every byte that the call had no business with must be as it was. */
@@ -65,7 +88,7 @@ enum Placement {
         boolean inside = at >= 0 && at < operand.before.length;
         byte expected = inside ? operand.before[at] : Operand.SENTINEL;
         if (image[i] != expected && !(inside && operand.mayChange(at))) {
-          throw new AssertionError(
+          throw new WrongResult(
               "%s: byte %d (of %d) was %02x, is %02x, and is not the call's to write"
                   .formatted(operand, at, operand.before.length, expected, image[i]));
         }
@@ -82,10 +105,11 @@ enum Placement {
   /** A region for {@code operand}. */
   Region region(Device device, Operand operand) {
     int length = operand.before.length;
-    if (this == DEVICE) {
-      Tensor bytes =
-          device.allocate(operand.name, DType.BYTE, MARGIN + (length + MARGIN) / MARGIN * MARGIN);
-      return new Region(bytes, MARGIN, bytes::close);
+    if (this == DEVICE || this == UNALIGNED) {
+      boolean aligned = this == DEVICE || operand.role == Operand.Role.WORKSPACE;
+      int offset = MARGIN + (aligned ? 0 : operand.dtype.bytes());
+      Tensor bytes = device.allocate(operand.name, DType.BYTE, offset + length + MARGIN);
+      return new Region(bytes, offset, bytes::close);
     }
     // guard page, whole pages, guard page
     int inner = (length + PAGE - 1) / PAGE * PAGE;
@@ -95,8 +119,8 @@ enum Placement {
         this == AFTER_GUARD
             ? 0
             : operand.role == Operand.Role.WORKSPACE ? slack / MARGIN * MARGIN : slack;
-    var bytes =
-        new Tensor(device, operand.name, DType.BYTE, new long[] {inner}, base + PAGE, false);
+    MemorySegment pages = MemorySegment.ofAddress(base + PAGE).reinterpret(inner);
+    Tensor bytes = device.wrap(operand.name, DType.BYTE, pages, inner);
     return new Region(bytes, offset, () -> GuardedPages.unmap(base, inner + 2L * PAGE));
   }
 
@@ -140,9 +164,11 @@ enum Placement {
         long base = (long) MMAP.invokeExact(0L, bytes, NONE, PRIVATE_ANONYMOUS, -1, 0L);
         int failed = (int) MPROTECT.invokeExact(base + from, count, READ_WRITE);
         if (base == -1 || failed != 0) {
-          throw new AssertionError("cannot map " + bytes + " guarded bytes");
+          throw new OutOfMemoryError("cannot map " + bytes + " guarded bytes");
         }
         return base;
+      } catch (Error e) {
+        throw e;
       } catch (Throwable t) {
         throw new AssertionError(t);
       }

@@ -1,4 +1,4 @@
-package org.lethe.kernels;
+package org.lethe.conformance;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
@@ -9,6 +9,11 @@ import java.util.SplittableRandom;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
+import org.lethe.kernels.DType;
+import org.lethe.kernels.Device;
+import org.lethe.kernels.Kernels;
+import org.lethe.kernels.Tensor;
+import org.lethe.kernels.TestedDevices;
 
 /** What METHOD.md asks of the optimizer's precision, over many steps. */
 @Tag("kernels")

@@ -1,9 +1,11 @@
-package org.lethe.kernels;
+package org.lethe.conformance;
 
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.List;
 import java.util.function.Consumer;
 import java.util.stream.Stream;
+import org.lethe.kernels.DType;
 
 /** All cases of all operations, in the order of {@code lethe.h}. */
 final class Trials {
@@ -23,7 +25,10 @@ final class Trials {
     AttentionTrials.addTo(trials);
     LossTrials.addTo(trials);
     OptimizerTrials.addTo(trials);
-    return trials.cases.stream();
+    return trials.cases.stream()
+        .sorted(
+            Comparator.comparing((Trial.Case c) -> Tolerance.of(c.operation()))
+                .thenComparing(Trial.Case::dtype));
   }
 
   void add(String operation, DType dtype, String title, Consumer<Trial> script) {

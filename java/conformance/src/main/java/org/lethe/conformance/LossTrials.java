@@ -1,8 +1,10 @@
-package org.lethe.kernels;
+package org.lethe.conformance;
 
 import java.util.Arrays;
 import java.util.List;
 import java.util.TreeSet;
+import org.lethe.kernels.DType;
+import org.lethe.kernels.Kernels;
 
 /** Cross entropy, log-probabilities, top-k, argmax and the method's labels. */
 final class LossTrials {

@@ -1,6 +1,7 @@
-package org.lethe.kernels;
+package org.lethe.conformance;
 
 import java.util.Arrays;
+import org.lethe.kernels.Kernels;
 
 /**
  * What every operation of {@code lethe.h} computes, as plain formulas in double on contiguous

@@ -1,6 +1,7 @@
-package org.lethe.kernels;
+package org.lethe.conformance;
 
 import java.util.Locale;
+import org.lethe.kernels.DType;
 
 /**
  * The table of what an operation may be wrong by: ||found - reference|| / ||reference|| at most. A
@@ -50,8 +51,13 @@ enum Tolerance {
     this.mixed = mixed;
   }
 
+  /** The row of an operation; rows are in the order of {@code lethe.h}. */
+  static Tolerance of(String operation) {
+    return valueOf(operation.toUpperCase(Locale.ROOT));
+  }
+
   static double of(String operation, DType operands, DType result) {
-    Tolerance row = valueOf(operation.toUpperCase(Locale.ROOT));
+    Tolerance row = of(operation);
     return switch (result) {
       case BF16 -> row.bf16;
       case F32, F64 -> operands == DType.BF16 ? row.mixed : row.f32;

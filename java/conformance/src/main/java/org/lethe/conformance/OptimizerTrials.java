@@ -1,6 +1,8 @@
-package org.lethe.kernels;
+package org.lethe.conformance;
 
 import java.util.Arrays;
+import org.lethe.kernels.DType;
+import org.lethe.kernels.Kernels;
 
 /** AdamW on fp32 and on halves, and the sum of squares. */
 final class OptimizerTrials {
