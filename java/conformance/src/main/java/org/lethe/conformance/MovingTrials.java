@@ -147,34 +147,39 @@ final class MovingTrials {
   private static void embedding(Trials trials) {
     for (int N : new int[] {1, 3, 65, 200}) {
       for (int d : Trials.SIZES) {
-        int V = 7;
-        String title = "N=%d V=%d d=%d".formatted(N, V, d);
-        trials.addForReals(
-            "embedding",
-            title,
-            (t, dtype) -> {
-              Operand table = t.input("table", dtype, V, d);
-              int[] tokens = t.below(V, N);
-              Operand tokensIn = t.input("tokens", tokens);
-              Operand out = t.result("out", dtype, N, d);
-              t.call(k -> k.embedding(out.on(), table.on(), tokensIn.on()));
-              t.expect(out, Reference.gatherRows(table.values(), tokens, d));
-            });
-        for (DType gradient : Trials.REALS) {
-          trials.addForReals(
-              "embedding_backward",
-              title + " into " + gradient,
-              (t, dtype) -> {
-                Operand dTable = t.updated("d_table", gradient, V, d);
-                Operand dOut = t.input("d_out", dtype, N, d);
-                int[] tokens = t.below(V, N);
-                Operand tokensIn = t.input("tokens", tokens);
-                t.call(k -> k.embeddingBackward(dTable.on(), dOut.on(), tokensIn.on()));
-                t.expect(
-                    dTable, Reference.embeddingBackward(dTable.values(), dOut.values(), tokens, d));
-              });
-        }
+        embedding(trials, N, 7, d);
       }
+    }
+    // tokens of three bytes, several tiles of them, where a GPU sorts by digits
+    embedding(trials, 2500, 70001, 1);
+  }
+
+  private static void embedding(Trials trials, int N, int V, int d) {
+    String title = "N=%d V=%d d=%d".formatted(N, V, d);
+    trials.addForReals(
+        "embedding",
+        title,
+        (t, dtype) -> {
+          Operand table = t.input("table", dtype, V, d);
+          int[] tokens = t.below(V, N);
+          Operand tokensIn = t.input("tokens", tokens);
+          Operand out = t.result("out", dtype, N, d);
+          t.call(k -> k.embedding(out.on(), table.on(), tokensIn.on()));
+          t.expect(out, Reference.gatherRows(table.values(), tokens, d));
+        });
+    for (DType gradient : Trials.REALS) {
+      trials.addForReals(
+          "embedding_backward",
+          title + " into " + gradient,
+          (t, dtype) -> {
+            Operand dTable = t.updated("d_table", gradient, V, d);
+            Operand dOut = t.input("d_out", dtype, N, d);
+            int[] tokens = t.below(V, N);
+            Operand tokensIn = t.input("tokens", tokens);
+            t.call(k -> k.embeddingBackward(dTable.on(), dOut.on(), tokensIn.on()));
+            t.expect(
+                dTable, Reference.embeddingBackward(dTable.values(), dOut.values(), tokens, d));
+          });
     }
   }
 }

@@ -10,6 +10,9 @@ import org.lethe.kernels.Tensor;
 final class TransformerTrials {
   private static final float EPS = 1e-5f;
 
+  /** Rows of a model of 7e9 weights, and rows too long to be kept in a GPU's registers. */
+  private static final List<Integer> WIDE = List.of(4096, 9000);
+
   private TransformerTrials() {}
 
   static void addTo(Trials trials) {
@@ -19,6 +22,10 @@ final class TransformerTrials {
         rmsnormBackward(trials, N, d);
         swiglu(trials, N, d);
       }
+    }
+    for (int d : WIDE) {
+      rmsnorm(trials, 2, d);
+      rmsnormBackward(trials, 3, d);
     }
     rmsnormOfStrangeNumbers(trials);
     swigluOfStrangeNumbers(trials);

@@ -26,12 +26,8 @@ import org.jspecify.annotations.Nullable;
  * loaded before it.
  */
 final class NativeLibrary {
-<<<<<<< HEAD
   static final int ABI_VERSION = 2;
-=======
-  static final int ABI_VERSION = 1;
   private static final int RTLD_LAZY = 1;
->>>>>>> verify
 
   private final SymbolLookup symbols;
   private final Path file;
