@@ -21,7 +21,8 @@ function(install_nvcc venv)
   execute_process(COMMAND ${venv}/bin/pip install --quiet --disable-pip-version-check --no-deps ${nvcc_wheels} COMMAND_ERROR_IS_FATAL ANY)
 endfunction()
 
-find_program(Nvcc_EXECUTABLE nvcc NAMES_PER_DIR HINTS ENV CUDACXX ENV CUDA_HOME PATHS /usr/local/cuda PATH_SUFFIXES bin
+get_filename_component(nvcc_folder "$ENV{CUDACXX}" DIRECTORY)
+find_program(Nvcc_EXECUTABLE nvcc HINTS ${nvcc_folder} ENV CUDA_HOME PATHS /usr/local/cuda PATH_SUFFIXES bin
   VALIDATOR nvcc_is_13)
 if(NOT Nvcc_EXECUTABLE)
   set(nvcc_venv ${CMAKE_BINARY_DIR}/nvcc)

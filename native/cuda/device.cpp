@@ -13,23 +13,19 @@
 #include "check.h"
 #include "matmul.h"
 
+#ifndef LETHE_DEVICE
+#define LETHE_DEVICE "cuda"  // the emulator is "simt"
+#endif
+
 namespace lethe::gpu {
 
-#define LETHE_DECLARE(name) decltype(lethe_##name) name __attribute__((weak));
+#define LETHE_DECLARE(name) decltype(lethe_##name) name;
 LETHE_KERNELS(LETHE_DECLARE)
 #undef LETHE_DECLARE
 
 namespace {
 
-// What stands for a kernel that is not linked in yet.
-template <class Function>
-struct Missing;
-template <class... Parameters>
-struct Missing<lethe_status(Parameters...)> {
-  static lethe_status call(Parameters...) { return fail(LETHE_UNSUPPORTED, "this library does not have the operation yet"); }
-};
-
-#define LETHE_FIELD(name) .name = name != nullptr ? name : Missing<decltype(lethe_##name)>::call,
+#define LETHE_FIELD(name) .name = name,
 const Kernels kernels = {LETHE_KERNELS(LETHE_FIELD)};
 #undef LETHE_FIELD
 
@@ -130,11 +126,11 @@ void require_gpu(int gpu) {
   const std::string runtime = cuda_version(runtime_version());
   if (driver == 0) {
     raise(LETHE_UNSUPPORTED, "no NVIDIA driver: libcuda.so.1 is not there or does not start (%s); these kernels are built with CUDA "
-          "%s: install a driver for it", cudaGetErrorName(status), runtime.c_str());
+          "%s, which takes driver 580 or newer", cudaGetErrorName(status), runtime.c_str());
   }
   if (status == cudaErrorInsufficientDriver) {
-    raise(LETHE_UNSUPPORTED, "the NVIDIA driver is too old: it is one for CUDA %s, these kernels are built with CUDA %s; install a "
-          "newer driver", cuda_version(driver).c_str(), runtime.c_str());
+    raise(LETHE_UNSUPPORTED, "the NVIDIA driver is too old: it is one for CUDA %s, these kernels are built with CUDA %s, which "
+          "takes driver 580 or newer", cuda_version(driver).c_str(), runtime.c_str());
   }
   if (status == cudaErrorNoDevice || (status == cudaSuccess && count == 0)) {
     raise(LETHE_UNSUPPORTED, "no GPU: the NVIDIA driver (for CUDA %s) finds none; see what `nvidia-smi -L` lists and whether "
@@ -464,7 +460,9 @@ lethe_status lethe_describe(lethe_device *device, char *buffer, int64_t capacity
     std::unique_ptr<lethe_device> fresh;
     if (device == nullptr) fresh = lethe::gpu::open_device({});
     lethe_device &described = device == nullptr ? *fresh : *device;
-    if (described.lost() != nullptr) return fail(LETHE_DEVICE_LOST, "describe: the device is lost since an earlier failure: %s", described.lost());
+    if (described.lost() != nullptr) {
+      return fail(LETHE_DEVICE_LOST, "describe: the device is lost since an earlier failure: %s", described.lost());
+    }
     described.on(nullptr);
     cudaDeviceProp properties;
     described.check(cudaGetDeviceProperties(&properties, described.state->gpu), "cudaGetDeviceProperties");
@@ -472,7 +470,7 @@ lethe_status lethe_describe(lethe_device *device, char *buffer, int64_t capacity
     described.check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
     const lethe::gpu::CublasLt &cublas = described.products->library();
     const std::string text =
-        "{\"name\":" + json_string(properties.name) + ",\"gpu\":" + std::to_string(described.state->gpu) +
+        "{\"device\":\"" LETHE_DEVICE "\",\"name\":" + json_string(properties.name) + ",\"gpu\":" + std::to_string(described.state->gpu) +
         ",\"compute_capability\":\"" + std::to_string(properties.major) + "." + std::to_string(properties.minor) +
         "\",\"multiprocessors\":" + std::to_string(described.multiprocessors) + ",\"memory_bytes\":" + std::to_string(total) +
         ",\"free_bytes\":" + std::to_string(free) + ",\"allocated_bytes\":" + std::to_string(described.state->allocated) +

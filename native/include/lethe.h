@@ -80,6 +80,7 @@ LETHE_API const char *lethe_message(void);
  *               which takes the first tier of a process for good: another one afterwards is LETHE_UNSUPPORTED.
  * Keys of a CUDA library:
  *   gpu=N       the number of the GPU, from 0, the default
+ *   sync=true   waits for every kernel, so that what fails is reported by the operation that failed; false is the default
  *   cublas=FILE libcublasLt.so of CUDA 12 or 13, percent-encoded; default: the system's (libcublasLt.so.13, then .12)
  */
 LETHE_API lethe_status lethe_open(const char *options, lethe_device **device);
@@ -88,8 +89,8 @@ LETHE_API lethe_status lethe_open(const char *options, lethe_device **device);
 LETHE_API lethe_status lethe_close(lethe_device *device);
 
 /*
- * Writes one JSON object (device, name, tier, why, threads, memory_bytes, allocated_bytes, versions...) with its NUL into buffer;
- * device is what liblethe_NAME is called by: cpu, cuda, simt.
+ * Writes one JSON object (device, name, memory_bytes, allocated_bytes, abi; a CPU's tier, why, threads; a GPU's
+ * compute_capability; versions...) with its NUL into buffer; device is what liblethe_NAME is called by: cpu, cuda, simt.
  * device may be NULL: then what lethe_open would take by default. Too small a buffer is LETHE_INVALID_ARGUMENT.
  */
 LETHE_API lethe_status lethe_describe(lethe_device *device, char *buffer, int64_t capacity);

@@ -13,21 +13,24 @@ final class DeviceOption {
       names = "--device",
       paramLabel = "NAME",
       defaultValue = "cpu",
-      description = "what computes: cpu (default ${DEFAULT-VALUE})")
+      description =
+          "what computes: cpu; cuda, an NVIDIA GPU; simt, the GPU's kernels on an emulator, slow"
+              + " (default ${DEFAULT-VALUE}; see 'lethe doctor')")
   String device = "cpu";
 
   @Option(
       names = "--threads",
       paramLabel = "N",
       defaultValue = "0",
-      description = "threads that compute; 0 takes every core (default)")
+      description = "threads that compute, for cpu; 0 takes every core (default)")
   int threads;
 
   @Option(
       names = "--tier",
       paramLabel = "T",
       description =
-          "highest instruction set to use: avx2, avx512, avx512_bf16 (default: the machine's best)")
+          "highest instruction set to use, for cpu: avx2, avx512, avx512_bf16 (default: the"
+              + " machine's best)")
   @Nullable String tier;
 
   @Spec(Spec.Target.MIXEE)

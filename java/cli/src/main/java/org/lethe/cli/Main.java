@@ -10,6 +10,7 @@ import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.NotDirectoryException;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Locale;
 import org.lethe.format.ModelFormatException;
 import org.lethe.kernels.DeviceException;
@@ -27,21 +28,6 @@ import picocli.CommandLine.Spec;
     description = "Makes a Llama-family language model forget a body of text.",
     mixinStandardHelpOptions = true,
     versionProvider = Version.class,
-    subcommands = {
-      DemoCommand.class,
-      UnlearnCommand.class,
-      ReinforceCommand.class,
-      LabelCommand.class,
-      FinetuneCommand.class,
-      AnchorsCommand.class,
-      EvalCommand.class,
-      ScoreCommand.class,
-      GenerateCommand.class,
-      ExportCommand.class,
-      DoctorCommand.class,
-      VerifyCommand.class,
-      AssetsCommand.class
-    },
     footerHeading = "%nExit codes:%n",
     footer = {
       "  0  done",
@@ -53,6 +39,23 @@ import picocli.CommandLine.Spec;
       "Start with: lethe demo"
     })
 public final class Main implements Runnable {
+  /** In the order of the help. */
+  private static final List<Class<?>> COMMANDS =
+      List.of(
+          DemoCommand.class,
+          UnlearnCommand.class,
+          ReinforceCommand.class,
+          LabelCommand.class,
+          FinetuneCommand.class,
+          AnchorsCommand.class,
+          EvalCommand.class,
+          ScoreCommand.class,
+          GenerateCommand.class,
+          ExportCommand.class,
+          DoctorCommand.class,
+          VerifyCommand.class,
+          AssetsCommand.class);
+
   static final int FAILED = 1;
   static final int USAGE = 2;
   static final int DIVERGED = 3;
@@ -77,7 +80,7 @@ public final class Main implements Runnable {
 
   /** Runs a command; what went wrong is one message on the standard error. */
   static int execute(String... args) {
-    CommandLine line = new CommandLine(new Main());
+    CommandLine line = commands(args.length > 0 ? args[0] : "");
     // UTF-8, as JSON is whatever the locale; and picocli's own writer hides that a pipe was closed.
     line.setOut(new PrintWriter(System.out, true, StandardCharsets.UTF_8));
     line.setCaseInsensitiveEnumValuesAllowed(true);
@@ -97,6 +100,15 @@ public final class Main implements Runnable {
               e.getMessage(), Runtime.getRuntime().maxMemory() / 1_000_000);
       return FAILED;
     }
+  }
+
+  /** The command {@code name} alone, which spares a tenth of a second; where it is none, all. */
+  static CommandLine commands(String name) {
+    var line = new CommandLine(new Main());
+    List<Class<?>> named =
+        COMMANDS.stream().filter(c -> c.getAnnotation(Command.class).name().equals(name)).toList();
+    (named.isEmpty() ? COMMANDS : named).forEach(line::addSubcommand);
+    return line;
   }
 
   private static int misused(ParameterException exception) {

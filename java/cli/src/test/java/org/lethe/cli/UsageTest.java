@@ -24,10 +24,9 @@ class UsageTest {
   @TempDir private Path temporary;
 
   static Stream<String> commands() {
-    return new CommandLine(new Main())
-        .getSubcommands().entrySet().stream()
-            .filter(e -> !e.getValue().getCommandSpec().usageMessage().hidden())
-            .map(e -> e.getKey());
+    return Main.commands("").getSubcommands().entrySet().stream()
+        .filter(e -> !e.getValue().getCommandSpec().usageMessage().hidden())
+        .map(e -> e.getKey());
   }
 
   @ParameterizedTest
@@ -45,8 +44,7 @@ class UsageTest {
   @MethodSource("commands")
   void theExampleIsTrue(String command) {
     CommandLine.Model.CommandSpec spec =
-        Objects.requireNonNull(new CommandLine(new Main()).getSubcommands().get(command))
-            .getCommandSpec();
+        Objects.requireNonNull(Main.commands("").getSubcommands().get(command)).getCommandSpec();
     String example = String.join(" ", spec.usageMessage().footer());
     Stream.of(example.split("[^\\w-]+"))
         .filter(word -> word.startsWith("--"))

@@ -1,6 +1,10 @@
 package org.lethe.format;
 
+import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import org.lethe.model.LlamaConfig;
 import org.lethe.model.LlamaConfig.RopeScaling;
@@ -54,7 +58,7 @@ final class HuggingFaceConfig {
         ropeScaling(rope),
         flag("tie_word_embeddings"),
         integer(json, "bos_token_id", 1),
-        eosToken());
+        eosTokens());
   }
 
   private void refuseOtherModels() {
@@ -113,12 +117,27 @@ final class HuggingFaceConfig {
     };
   }
 
-  private int eosToken() {
-    JsonNode node = json.path("eos_token_id");
-    if (node instanceof ArrayNode list && !list.isEmpty()) {
-      return whole(list.get(0), "eos_token_id");
+  /** Those of config.json, then those that generation_config.json adds, as chat models do. */
+  private List<Integer> eosTokens() {
+    var tokens = new LinkedHashSet<Integer>();
+    addEosTokens(json, tokens);
+    if (tokens.isEmpty()) {
+      tokens.add(2);
     }
-    return integer(json, "eos_token_id", 2);
+    Path generation = file.resolveSibling("generation_config.json");
+    if (Files.exists(generation)) {
+      addEosTokens(Json.read(generation), tokens);
+    }
+    return List.copyOf(tokens);
+  }
+
+  private void addEosTokens(JsonNode in, Set<Integer> tokens) {
+    JsonNode node = in.path("eos_token_id");
+    if (node instanceof ArrayNode list) {
+      list.forEach(token -> tokens.add(whole(token, "eos_token_id")));
+    } else if (present(in, "eos_token_id")) {
+      tokens.add(whole(node, "eos_token_id"));
+    }
   }
 
   private boolean flag(String key) {
@@ -184,7 +203,11 @@ final class HuggingFaceConfig {
     json.put("mlp_bias", false);
     json.put("tie_word_embeddings", config.tiedHead());
     json.put("bos_token_id", config.bosToken());
-    json.put("eos_token_id", config.eosToken());
+    if (config.eosTokens().size() == 1) {
+      json.put("eos_token_id", config.eosToken());
+    } else {
+      config.eosTokens().forEach(json.putArray("eos_token_id")::add);
+    }
     json.put("rope_theta", config.ropeTheta());
     RopeScaling scaling = config.ropeScaling();
     if (scaling == null) {

@@ -3,6 +3,8 @@ package org.lethe.kernels;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.net.URLEncoder;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -15,11 +17,16 @@ import tools.jackson.core.JacksonException;
 import tools.jackson.databind.json.JsonMapper;
 
 /**
- * Something that computes: a CPU through {@code liblethe_cpu}. Owns its memory; closing it frees
- * every tensor still allocated. Used by one thread at a time.
+ * Something that computes: a CPU through {@code liblethe_cpu}, an NVIDIA GPU through {@code
+ * liblethe_cuda}, or the GPU's own kernels on an emulator through {@code liblethe_simt}. Owns its
+ * memory; closing it frees every tensor still allocated. Used by one thread at a time.
+ *
+ * <p>A GPU computes while Java goes on, so what fails may be reported by a later call; with the
+ * system property {@code lethe.sync=true} it waits after every kernel, and the operation that is
+ * named is the one that failed.
  */
 public final class Device implements AutoCloseable {
-  private static final List<String> NAMES = List.of("cpu");
+  private static final List<String> NAMES = List.of("cpu", "cuda", "simt");
 
   private final String name;
   private final Arena arena;
@@ -32,9 +39,9 @@ public final class Device implements AutoCloseable {
   /**
    * How to open a device.
    *
-   * @param threads threads that compute; 0 takes every core the process may run on
-   * @param tier the highest instruction-set tier to use ({@code avx2}, {@code avx512}, {@code
-   *     avx512_bf16}), null for the machine's best
+   * @param threads threads that compute, for a CPU; 0 takes every core the process may run on
+   * @param tier the highest instruction-set tier of a CPU to use ({@code avx2}, {@code avx512},
+   *     {@code avx512_bf16}), null for the machine's best
    * @param library the file of a library that implements {@code lethe.h}, to open instead of
    *     Lethe's own; null for that
    */
@@ -47,13 +54,22 @@ public final class Device implements AutoCloseable {
       this(threads, tier, null);
     }
 
-    String text() {
+    /** As {@code lethe_open} reads them. */
+    String text(String device) {
       var parts = new ArrayList<String>();
       if (threads != 0) {
         parts.add("threads=" + threads);
       }
       if (tier != null) {
         parts.add("tier=" + tier);
+      }
+      if (!device.equals("cpu") && Boolean.getBoolean("lethe.sync")) {
+        parts.add("sync=true");
+      }
+      Path cublas = device.equals("cuda") ? NativeLibrary.cublas() : null;
+      if (cublas != null) {
+        String encoded = URLEncoder.encode(cublas.toString(), StandardCharsets.UTF_8);
+        parts.add("cublas=" + encoded.replace("+", "%20"));
       }
       return String.join(" ", parts);
     }
@@ -66,7 +82,7 @@ public final class Device implements AutoCloseable {
     try {
       library = NativeLibrary.load(name, options.library, arena);
       kernels = new Kernels(this, library);
-      handle = kernels.open(options.text());
+      handle = kernels.open(options.text(name));
     } catch (RuntimeException | Error e) {
       arena.close();
       throw e;
@@ -150,11 +166,9 @@ public final class Device implements AutoCloseable {
     long address;
     try {
       address = kernels.allocate(bytes);
-    } catch (DeviceException e) {
-      if (e.status() == DeviceException.Status.OUT_OF_MEMORY) {
-        throw new OutOfDeviceMemoryException(name, bytes, allocations());
-      }
-      throw e;
+    } catch (OutOfDeviceMemoryException e) {
+      String what = "no room for '%s' (%,d bytes)".formatted(name, bytes);
+      throw new OutOfDeviceMemoryException(what, e.allocations());
     }
     allocations.put(address, new OutOfDeviceMemoryException.Allocation(name, bytes));
     return new Tensor(this, name, dtype, shape.clone(), address, true);
@@ -206,6 +220,30 @@ public final class Device implements AutoCloseable {
         .sum();
   }
 
+  /**
+   * Records what {@code operations} asks of this device's kernels, without doing it, to be done at
+   * one stroke as often as wanted: by {@link Graph#launch}, on the same tensors, with what they
+   * hold then. Kernels only: while recording nothing is allocated or copied to and from Java.
+   *
+   * @return null, and nothing was asked, where the device has no graphs (a CPU)
+   */
+  public @Nullable Graph record(Runnable operations) {
+    if (!kernels.graphBegin()) {
+      return null;
+    }
+    try {
+      operations.run();
+    } catch (RuntimeException | Error e) {
+      try {
+        kernels.graphDestroy(kernels.graphEnd());
+      } catch (DeviceException also) {
+        e.addSuppressed(also);
+      }
+      throw e;
+    }
+    return new Graph(this, kernels.graphEnd());
+  }
+
   /** Waits for all that was asked, and throws what failed of it. */
   public void synchronize() {
     kernels.synchronize();
@@ -227,6 +265,10 @@ public final class Device implements AutoCloseable {
       throw new IllegalStateException("device '" + name + "' is closed");
     }
     return handle;
+  }
+
+  boolean isOpen() {
+    return handle != 0;
   }
 
   void free(long address) {

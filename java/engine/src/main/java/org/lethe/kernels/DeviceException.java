@@ -10,6 +10,7 @@ public class DeviceException extends RuntimeException {
     OUT_OF_MEMORY,
     UNSUPPORTED,
     DEVICE_ERROR,
+    /** The device is of no use any more: every later call on it fails with the first failure. */
     DEVICE_LOST;
 
     static Status of(int code) {

@@ -51,6 +51,10 @@ public final class Kernels {
   private final MethodHandle freeHandle;
   private final MethodHandle copyHandle;
   private final MethodHandle synchronizeHandle;
+  private final MethodHandle graphBeginHandle;
+  private final MethodHandle graphEndHandle;
+  private final MethodHandle graphLaunchHandle;
+  private final MethodHandle graphDestroyHandle;
   private final MethodHandle fillHandle;
   private final MethodHandle convertHandle;
   private final MethodHandle splitHandle;
@@ -89,6 +93,10 @@ public final class Kernels {
     freeHandle = bind("free", "pp");
     copyHandle = bind("copy", "ppplip");
     synchronizeHandle = bind("synchronize", "pp");
+    graphBeginHandle = bind("graph_begin", "pp");
+    graphEndHandle = bind("graph_end", "ppp");
+    graphLaunchHandle = bind("graph_launch", "ppp");
+    graphDestroyHandle = bind("graph_destroy", "pp");
     fillHandle = bind("fill", "ppilfp");
     convertHandle = bind("convert", "ppipilp");
     splitHandle = bind("split", "pppplp");
@@ -217,6 +225,46 @@ public final class Kernels {
   void synchronize() {
     try {
       done((int) synchronizeHandle.invokeExact(device.handle(), DEFAULT_STREAM));
+    } catch (Throwable t) {
+      throw rethrow(t);
+    }
+  }
+
+  /** False where the device has no graphs. */
+  boolean graphBegin() {
+    try {
+      int status = (int) graphBeginHandle.invokeExact(device.handle(), DEFAULT_STREAM);
+      if (DeviceException.Status.of(status) == DeviceException.Status.UNSUPPORTED) {
+        return false;
+      }
+      done(status);
+      return true;
+    } catch (Throwable t) {
+      throw rethrow(t);
+    }
+  }
+
+  long graphEnd() {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment result = arena.allocate(ValueLayout.JAVA_LONG);
+      done((int) graphEndHandle.invokeExact(device.handle(), DEFAULT_STREAM, result.address()));
+      return result.get(ValueLayout.JAVA_LONG, 0);
+    } catch (Throwable t) {
+      throw rethrow(t);
+    }
+  }
+
+  void graphLaunch(long graph) {
+    try {
+      done((int) graphLaunchHandle.invokeExact(device.handle(), graph, DEFAULT_STREAM));
+    } catch (Throwable t) {
+      throw rethrow(t);
+    }
+  }
+
+  void graphDestroy(long graph) {
+    try {
+      done((int) graphDestroyHandle.invokeExact(device.handle(), graph));
     } catch (Throwable t) {
       throw rethrow(t);
     }
@@ -1272,7 +1320,10 @@ public final class Kernels {
       } catch (Throwable t) {
         throw rethrow(t);
       }
-      throw new DeviceException(DeviceException.Status.of(status), message);
+      var kind = DeviceException.Status.of(status);
+      throw kind == DeviceException.Status.OUT_OF_MEMORY
+          ? new OutOfDeviceMemoryException(message, device.allocations())
+          : new DeviceException(kind, message);
     }
   }
 

@@ -47,11 +47,8 @@ final class NativeLibrary {
       throw unsupported("device '" + name + "' needs Linux on x86-64; this is " + machine);
     }
     try {
-      limitSpinning();
-      // libdnnl finds its libgomp, and liblethe its libdnnl, by soname among what is loaded.
-      for (String needed : new String[] {"libgomp.so.1", "libdnnl.so.3"}) {
-        SymbolLookup.libraryLookup(
-            unpack("org/bytedeco/dnnl/linux-x86_64/" + needed), Arena.global());
+      if (name.equals("cpu")) {
+        loadOneDnn();
       }
       Path file = given != null ? given : file(name);
       if (!Files.isRegularFile(file)) {
@@ -63,6 +60,37 @@ final class NativeLibrary {
     } catch (IOException | IllegalArgumentException e) {
       throw unsupported("cannot load the library of device '" + name + "': " + e.getMessage());
     }
+  }
+
+  /** libdnnl finds its libgomp, and liblethe_cpu its libdnnl, by soname among what is loaded. */
+  private static void loadOneDnn() throws IOException {
+    limitSpinning();
+    for (String needed : new String[] {"libgomp.so.1", "libdnnl.so.3"}) {
+      SymbolLookup.libraryLookup(
+          unpack("org/bytedeco/dnnl/linux-x86_64/" + needed), Arena.global());
+    }
+  }
+
+  /**
+   * The libcublasLt that the system property {@code lethe.cublas} names, or else that of JavaCPP's
+   * CUDA on the class path; null leaves it to the system.
+   */
+  static @Nullable Path cublas() {
+    String given = System.getProperty("lethe.cublas");
+    if (given != null) {
+      return Path.of(given).toAbsolutePath();
+    }
+    for (String version : new String[] {"13", "12"}) {
+      String resource = "org/bytedeco/cuda/linux-x86_64/libcublasLt.so." + version;
+      if (NativeLibrary.class.getClassLoader().getResource(resource) != null) {
+        try {
+          return unpack(resource);
+        } catch (IOException e) {
+          throw unsupported("cannot unpack JavaCPP's cuBLAS: " + e.getMessage());
+        }
+      }
+    }
+    return null;
   }
 
   private static Path file(String name) throws IOException {
@@ -213,7 +241,9 @@ final class NativeLibrary {
     URL url = NativeLibrary.class.getClassLoader().getResource(resource);
     if (url == null) {
       throw unsupported(
-          "not on the class path: " + resource + " (is its jar missing, or not built yet?)");
+          "not on the class path: "
+              + resource
+              + " (is its jar missing, or not built yet? ./lethe build --help)");
     }
     if (!(url.openConnection() instanceof JarURLConnection jar)) {
       return Path.of(url.getPath()).toAbsolutePath();

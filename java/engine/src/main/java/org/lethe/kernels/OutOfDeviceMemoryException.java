@@ -2,7 +2,9 @@ package org.lethe.kernels;
 
 import java.util.List;
 
-/** The device has no room for a tensor; carries the table of what is allocated on it. */
+/**
+ * The device has no room for a tensor or a kernel's workspace; carries the table of what is on it.
+ */
 public final class OutOfDeviceMemoryException extends DeviceException {
   private static final long serialVersionUID = 1L;
 
@@ -16,8 +18,8 @@ public final class OutOfDeviceMemoryException extends DeviceException {
 
   private final List<Allocation> allocations;
 
-  OutOfDeviceMemoryException(String name, long bytes, List<Allocation> allocations) {
-    super(Status.OUT_OF_MEMORY, message(name, bytes, allocations));
+  OutOfDeviceMemoryException(String what, List<Allocation> allocations) {
+    super(Status.OUT_OF_MEMORY, message(what, allocations));
     this.allocations = List.copyOf(allocations);
   }
 
@@ -26,8 +28,8 @@ public final class OutOfDeviceMemoryException extends DeviceException {
     return allocations;
   }
 
-  private static String message(String name, long bytes, List<Allocation> allocations) {
-    var text = new StringBuilder("no room for '%s' (%,d bytes); allocated:".formatted(name, bytes));
+  private static String message(String what, List<Allocation> allocations) {
+    var text = new StringBuilder(what).append("; allocated:");
     for (Allocation a : allocations) {
       text.append("%n  %,16d  %s".formatted(a.bytes(), a.name()));
     }

@@ -17,8 +17,8 @@ public final class Generator {
   }
 
   /**
-   * Continues {@code prompt} by at most {@code maxTokens} tokens, to the end-of-text token, or
-   * until {@code more} says no.
+   * Continues {@code prompt} by at most {@code maxTokens} tokens, to an end-of-text token, or until
+   * {@code more} says no.
    *
    * @param more sees every new token; returns whether to go on
    * @return the new tokens, without the end-of-text token
@@ -44,7 +44,7 @@ public final class Generator {
       int[] input = prompt;
       while (count < maxTokens) {
         int next = choose(llama.decode(input, cache), best, sampling, random);
-        if (next == llama.config().eosToken()) {
+        if (llama.config().eosTokens().contains(next)) {
           break;
         }
         tokens[count++] = next;

@@ -6,6 +6,7 @@ import java.util.Objects;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 import org.lethe.kernels.DType;
+import org.lethe.kernels.Graph;
 import org.lethe.kernels.Kernels;
 import org.lethe.kernels.Kernels.Layout;
 import org.lethe.kernels.Tensor;
@@ -30,6 +31,8 @@ public final class Llama implements AutoCloseable {
   private @Nullable Activations activations;
   private @Nullable Activations decoding;
   private @Nullable Tensor ropeTable;
+  private @Nullable KeyValueCache stepped; // the cache that the latest single token went into
+  private @Nullable Graph step; // the operations of such a token, where the device has graphs
 
   /** A Llama that computes with {@code weights}, which stay the caller's to close. */
   public Llama(LlamaWeights weights) {
@@ -303,18 +306,50 @@ public final class Llama implements AutoCloseable {
           "%d tokens after %d do not fit a cache of %d"
               .formatted(tokens.length, cache.length, cache.capacity()));
     }
-    Activations a = prepare(tokens, 1, false);
-    if (cache.length > 0) {
-      a.positions.set(new int[] {cache.length});
-      table(cache.length + 1);
+    table(cache.capacity()); // at once: a recorded step keeps the table's address
+    Activations a = prepare(tokens, 1, false, cache.length);
+    if (cache.length == 0) {
+      read(a, tokens.length, cache);
+    } else {
+      step(a, cache);
     }
+    cache.length += tokens.length;
+    return a.logits.rows(0, 1);
+  }
+
+  /** From tokens to the logits of the last of them. */
+  private void read(Activations a, int tokens, KeyValueCache cache) {
     forward(a, cache);
     finalNorm(a);
-    cache.length += tokens.length;
-    Tensor logits = a.logits.rows(0, 1);
     kernels.matmul(
-        logits, a.normed.rows(tokens.length - 1L, 1), parameters.head(), Layout.NT, false);
-    return logits;
+        a.logits.rows(0, 1), a.normed.rows(tokens - 1L, 1), parameters.head(), Layout.NT, false);
+  }
+
+  /**
+   * One token behind those in the cache. Only what lies in its token and its position differs from
+   * token to token: after a first one, by which the device has loaded and planned what it needs,
+   * its operations are recorded and launched as one.
+   */
+  private void step(Activations a, KeyValueCache cache) {
+    if (cache != stepped) {
+      forgetStep();
+      stepped = cache;
+    } else if (step == null) {
+      step = weights.device().record(() -> read(a, 1, cache));
+    }
+    if (step != null) {
+      step.launch();
+    } else {
+      read(a, 1, cache);
+    }
+  }
+
+  private void forgetStep() {
+    stepped = null;
+    if (step != null) {
+      step.close();
+      step = null;
+    }
   }
 
   /**
@@ -343,6 +378,11 @@ public final class Llama implements AutoCloseable {
   // ---- preparation ------------------------------------------------------------------------------
 
   private Activations prepare(int[] tokens, int blocks, boolean training) {
+    return prepare(tokens, blocks, training, 0);
+  }
+
+  /** Puts tokens and their positions, counted from {@code first}, on the device. */
+  private Activations prepare(int[] tokens, int blocks, boolean training, int first) {
     if (tokens.length == 0 || blocks < 1 || tokens.length % blocks != 0) {
       throw new IllegalArgumentException(
           tokens.length + " tokens do not make " + blocks + " equal blocks");
@@ -358,10 +398,10 @@ public final class Llama implements AutoCloseable {
     for (int b = 0; b < blocks; b++) {
       System.arraycopy(tokens, b * length, laid, b * padded, length);
     }
-    Arrays.setAll(positions, i -> i % padded);
+    Arrays.setAll(positions, i -> first + i % padded);
     a.tokens.set(laid);
     a.positions.set(positions);
-    table(padded);
+    table(first + padded);
     return a;
   }
 
@@ -408,6 +448,7 @@ public final class Llama implements AutoCloseable {
     if (table == null || table.rows() < positions) {
       long size = table == null ? positions : Math.max(positions, 2 * table.rows());
       if (table != null) {
+        forgetStep();
         ropeTable = null;
         table.close();
       }
@@ -417,6 +458,7 @@ public final class Llama implements AutoCloseable {
 
   @Override
   public void close() {
+    forgetStep();
     if (activations != null) {
       activations.close();
       activations = null;

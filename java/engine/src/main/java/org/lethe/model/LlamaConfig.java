@@ -1,5 +1,6 @@
 package org.lethe.model;
 
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -19,7 +20,7 @@ import org.jspecify.annotations.Nullable;
  * @param ropeScaling Llama 3's scaling of the rotary frequencies, or null
  * @param tiedHead whether the output head is the embedding
  * @param bosToken {@code bos_token_id}
- * @param eosToken {@code eos_token_id}, the first where there are several
+ * @param eosTokens {@code eos_token_id}, one or several: each ends a text
  */
 public record LlamaConfig(
     int vocabulary,
@@ -35,7 +36,7 @@ public record LlamaConfig(
     @Nullable RopeScaling ropeScaling,
     boolean tiedHead,
     int bosToken,
-    int eosToken) {
+    List<Integer> eosTokens) {
 
   /**
    * {@code rope_type: llama3} (Llama 3.1): low frequencies are divided by {@code factor}, high ones
@@ -73,7 +74,11 @@ public record LlamaConfig(
     check("head_dim", headSize, 2, 256);
     check("max_position_embeddings", positions, 1, LARGEST);
     check("bos_token_id", bosToken, 0, vocabulary - 1);
-    check("eos_token_id", eosToken, 0, vocabulary - 1);
+    if (eosTokens.isEmpty()) {
+      throw new IllegalArgumentException("eos_token_id is an empty list");
+    }
+    eosTokens.forEach(eos -> check("eos_token_id", eos, 0, vocabulary - 1));
+    eosTokens = List.copyOf(eosTokens);
     if (heads % kvHeads != 0) {
       throw new IllegalArgumentException(
           "num_attention_heads %d is no multiple of num_key_value_heads %d"
@@ -88,6 +93,44 @@ public record LlamaConfig(
     if (!(ropeTheta >= 1 && Double.isFinite(ropeTheta))) {
       throw new IllegalArgumentException("rope_theta " + ropeTheta + " is not a number from 1 on");
     }
+  }
+
+  /** With one end-of-text token. */
+  public LlamaConfig(
+      int vocabulary,
+      int width,
+      int feedForward,
+      int layers,
+      int heads,
+      int kvHeads,
+      int headSize,
+      int positions,
+      double normEps,
+      double ropeTheta,
+      @Nullable RopeScaling ropeScaling,
+      boolean tiedHead,
+      int bosToken,
+      int eosToken) {
+    this(
+        vocabulary,
+        width,
+        feedForward,
+        layers,
+        heads,
+        kvHeads,
+        headSize,
+        positions,
+        normEps,
+        ropeTheta,
+        ropeScaling,
+        tiedHead,
+        bosToken,
+        List.of(eosToken));
+  }
+
+  /** The first end-of-text token: the one that formats with room for one name. */
+  public int eosToken() {
+    return eosTokens.getFirst();
   }
 
   private static void check(String name, int value, int least, int most) {

@@ -3,6 +3,8 @@ package org.lethe.model;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.ArrayList;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 import org.lethe.kernels.DType;
 import org.lethe.kernels.Device;
@@ -54,21 +56,42 @@ public final class LlamaWeights implements ParameterSource, AutoCloseable {
   }
 
   private void fill(ParameterSource source) {
-    device.kernels().fill(flat, 0);
-    if (low != null) {
-      device.kernels().fill(low.cast("low", DType.BF16, 0, low.elements()), 0);
+    zeroGaps();
+    boolean rounded = flat.dtype() == DType.BF16 && low == null;
+    var converted = new ArrayList<LlamaParameters.Parameter>();
+    for (LlamaParameters.Parameter p : parameters.parameters()) {
+      MemorySegment stored = rounded ? source.bf16(p.name()) : null;
+      if (stored != null) {
+        parameters.tensor(p.name()).copyFrom(stored);
+      } else {
+        converted.add(p);
+      }
     }
+    if (!converted.isEmpty()) {
+      convert(source, converted);
+    }
+  }
+
+  /** Between parameters lies nothing; what goes over the flat tensor as a whole reads zeros. */
+  private void zeroGaps() {
+    long end = 0;
+    for (LlamaParameters.Parameter p : parameters.parameters()) {
+      if (p.first() > end) {
+        device.kernels().fill(flat.view("gap", end, p.first() - end), 0);
+        if (low != null) {
+          device.kernels().fill(low.cast("gap", DType.BF16, 2 * end, p.first() - end), 0);
+        }
+      }
+      end = p.first() + p.elements();
+    }
+  }
+
+  private void convert(ParameterSource source, List<LlamaParameters.Parameter> some) {
     long staged = Math.min(CHUNK, flat.elements());
     try (Arena arena = Arena.ofConfined();
         Tensor stage = device.allocate("loading", DType.F32, staged)) {
       MemorySegment host = arena.allocate(staged * Float.BYTES, Float.BYTES);
-      for (LlamaParameters.Parameter p : parameters.parameters()) {
-        MemorySegment stored =
-            low == null && flat.dtype() == DType.BF16 ? source.bf16(p.name()) : null;
-        if (stored != null) {
-          parameters.tensor(p.name()).copyFrom(stored);
-          continue;
-        }
+      for (LlamaParameters.Parameter p : some) {
         for (long i = 0; i < p.elements(); i += staged) {
           long count = Math.min(staged, p.elements() - i);
           MemorySegment part = host.asSlice(0, count * Float.BYTES);

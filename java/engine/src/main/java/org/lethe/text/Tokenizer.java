@@ -4,7 +4,6 @@ import ai.djl.engine.EngineException;
 import ai.djl.huggingface.tokenizers.HuggingFaceTokenizer;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
@@ -90,10 +89,9 @@ public final class Tokenizer implements AutoCloseable {
     if (System.getProperty("ai.djl.offline") == null) {
       System.setProperty("ai.djl.offline", "true");
     }
-    byte[] runnable = tokenizer.runnable().getBytes(StandardCharsets.UTF_8);
     try {
       return HuggingFaceTokenizer.newInstance(
-          new ByteArrayInputStream(runnable),
+          new ByteArrayInputStream(tokenizer.runnable()),
           Map.of(
               "truncation", "false",
               "padding", "false",

@@ -1,5 +1,6 @@
 package org.lethe.text;
 
+import java.io.ByteArrayOutputStream;
 import java.util.ArrayList;
 import java.util.BitSet;
 import java.util.LinkedHashMap;
@@ -9,6 +10,9 @@ import java.util.Objects;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 import tools.jackson.core.JacksonException;
+import tools.jackson.core.JsonGenerator;
+import tools.jackson.core.JsonParser;
+import tools.jackson.core.JsonToken;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 import tools.jackson.databind.node.ObjectNode;
@@ -31,7 +35,7 @@ final class TokenizerJson {
       Set.of("ByteLevel", "Replace", "ByteFallback", "Fuse", "Strip", "Metaspace");
 
   private final String name;
-  private final ObjectNode root;
+  private final ObjectNode root = MAPPER.createObjectNode();
   private final ObjectNode model;
 
   /** Every token's number, added tokens included; in the order of the file. */
@@ -49,14 +53,13 @@ final class TokenizerJson {
     }
   }
 
-  private TokenizerJson(String name, ObjectNode root) {
+  private TokenizerJson(String name, JsonParser parser) {
     this.name = name;
-    this.root = root;
+    read(parser);
     this.model = object(root, "model");
     checkModel();
-    readVocabulary();
     readAddedTokens();
-    readMerges();
+    checkMerges();
     checkSteps("normalizer", "normalizers", NORMALIZERS, root.path("normalizer"));
     checkSteps("pre_tokenizer", "pretokenizers", PRE_TOKENIZERS, root.path("pre_tokenizer"));
     checkSteps("decoder", "decoders", DECODERS, root.path("decoder"));
@@ -69,16 +72,11 @@ final class TokenizerJson {
    * @throws TextException where it is malformed or of another kind
    */
   static TokenizerJson read(byte[] json, String name) {
-    JsonNode root;
-    try {
-      root = MAPPER.readTree(json);
+    try (JsonParser parser = MAPPER.createParser(json)) {
+      return new TokenizerJson(name, parser);
     } catch (JacksonException e) {
       throw new TextException(name, "no JSON: " + e.getOriginalMessage(), e);
     }
-    if (!(root instanceof ObjectNode object)) {
-      throw new TextException(name, "a JSON object expected, found " + root.getNodeType());
-    }
-    return new TokenizerJson(name, object);
   }
 
   /** One more than the largest token. */
@@ -149,27 +147,119 @@ final class TokenizerJson {
    * which no merge makes, so that text that spells one stays text; nothing cuts, pads, adds or
    * draws.
    */
-  String runnable() {
-    ObjectNode plain = root.objectNode();
-    plain.put("version", "1.0");
-    for (String step : List.of("normalizer", "pre_tokenizer", "decoder")) {
-      plain.set(step, root.path(step).isMissingNode() ? root.nullNode() : root.get(step));
-    }
-    var kept = plain.putArray("added_tokens");
+  byte[] runnable() {
+    var kept = root.arrayNode();
     for (JsonNode token : root.path("added_tokens")) {
       if (!token.path("special").asBoolean(false)) {
         kept.add(token);
       }
     }
-    ObjectNode bpe = plain.putObject("model");
-    bpe.setAll(model);
-    bpe.put("type", "BPE").putNull("dropout");
-    ObjectNode vocab = bpe.putObject("vocab");
-    ids.forEach(vocab::put);
-    return plain.toString();
+    var bytes = new ByteArrayOutputStream();
+    try (JsonGenerator json = MAPPER.createGenerator(bytes)) {
+      json.writeStartObject().writeStringProperty("version", "1.0");
+      for (String step : List.of("normalizer", "pre_tokenizer", "decoder")) {
+        json.writeName(step).writeTree(root.has(step) ? root.get(step) : root.nullNode());
+      }
+      json.writeName("added_tokens").writeTree(kept);
+      json.writeObjectPropertyStart("model");
+      ObjectNode plain = model.deepCopy().put("type", "BPE").putNull("dropout");
+      plain
+          .without(List.of("vocab", "merges"))
+          .properties()
+          .forEach(e -> json.writeName(e.getKey()).writeTree(e.getValue()));
+      json.writeObjectPropertyStart("vocab");
+      ids.forEach(json::writeNumberProperty);
+      json.writeEndObject().writeArrayPropertyStart("merges");
+      for (Merge merge : merges) {
+        json.writeStartArray().writeString(merge.left).writeString(merge.right).writeEndArray();
+      }
+      json.writeEndArray().writeEndObject().writeEndObject();
+    }
+    return bytes.toByteArray();
+  }
+
+  /** A tree, but for the vocabulary and the merges, which are long: taken down as they come. */
+  private void read(JsonParser parser) {
+    if (parser.nextToken() != JsonToken.START_OBJECT) {
+      @Nullable JsonNode other = parser.readValueAsTree(); // null: an empty file
+      throw problem(
+          "a JSON object expected, found " + (other == null ? "MISSING" : other.getNodeType()));
+    }
+    for (String key = parser.nextName(); key != null; key = parser.nextName()) {
+      if (parser.nextToken() == JsonToken.START_OBJECT && key.equals("model")) {
+        readModel(parser, root.putObject(key));
+      } else {
+        root.set(key, parser.readValueAsTree());
+      }
+    }
+    if (parser.nextToken() != null) {
+      throw problem("no JSON: something follows its end");
+    }
+  }
+
+  private void readModel(JsonParser parser, ObjectNode others) {
+    for (String key = parser.nextName(); key != null; key = parser.nextName()) {
+      JsonToken token = parser.nextToken();
+      if (key.equals("vocab") && token == JsonToken.START_OBJECT) {
+        others.putObject(key);
+        readVocabulary(parser);
+      } else if (key.equals("merges") && token == JsonToken.START_ARRAY) {
+        others.putArray(key);
+        readMerges(parser);
+      } else {
+        others.set(key, parser.readValueAsTree());
+      }
+    }
+  }
+
+  private void readVocabulary(JsonParser parser) {
+    for (String key = parser.nextName(); key != null; key = parser.nextName()) {
+      parser.nextToken();
+      add(key, parser.readValueAsTree(), "model.vocab");
+    }
+  }
+
+  /** Written as {@code ["a", "b"]}, by older files as {@code "a b"}. */
+  private void readMerges(JsonParser parser) {
+    while (parser.nextToken() != JsonToken.END_ARRAY) {
+      JsonNode entry = parser.readValueAsTree();
+      if (entry.isArray()
+          && entry.size() == 2
+          && entry.path(0).isString()
+          && entry.path(1).isString()) {
+        merges.add(new Merge(entry.path(0).stringValue(), entry.path(1).stringValue()));
+        continue;
+      }
+      String[] pair = entry.asString("").split(" ", -1);
+      if (pair.length != 2) {
+        throw problem(
+            "model.merges[%d] is no pair of tokens: %s"
+                .formatted(merges.size(), shown(entry.toString())));
+      }
+      merges.add(new Merge(pair[0], pair[1]));
+    }
+  }
+
+  private void checkMerges() {
+    for (int i = 0; i < merges.size(); i++) {
+      Merge merge = merges.get(i);
+      for (String token : List.of(merge.left, merge.right, merge.whole())) {
+        if (!ids.containsKey(token)) {
+          throw problem(
+              "model.merges[%d] needs '%s', which is no token".formatted(i, shown(token)));
+        }
+      }
+    }
   }
 
   private void checkModel() {
+    object(model, "vocab");
+    if (ids.isEmpty()) {
+      throw problem("model.vocab is empty");
+    }
+    if (!model.path("merges").isArray()) {
+      throw problem("model.merges is " + (model.has("merges") ? "no array" : "missing"));
+    }
     String type = model.path("type").asString("BPE");
     if (!type.equals("BPE")) {
       throw problem("model.type is '" + type + "', only BPE is read");
@@ -179,16 +269,6 @@ final class TokenizerJson {
       if (!value.isMissingNode() && !value.isNull() && !value.asString("?").isEmpty()) {
         throw problem("model." + affix + " is set, which no Llama's tokenizer has");
       }
-    }
-  }
-
-  private void readVocabulary() {
-    ObjectNode vocab = object(model, "vocab");
-    for (Map.Entry<String, JsonNode> token : vocab.properties()) {
-      add(token.getKey(), token.getValue(), "model.vocab");
-    }
-    if (ids.isEmpty()) {
-      throw problem("model.vocab is empty");
     }
   }
 
@@ -234,43 +314,6 @@ final class TokenizerJson {
     used.set(id);
     ids.put(token, id);
     return id;
-  }
-
-  private void readMerges() {
-    JsonNode list = model.path("merges");
-    if (!list.isArray()) {
-      throw problem("model.merges is " + (list.isMissingNode() ? "missing" : "no array"));
-    }
-    for (JsonNode entry : list) {
-      Merge merge = merge(entry);
-      for (String token : List.of(merge.left, merge.right, merge.whole())) {
-        if (!ids.containsKey(token)) {
-          throw problem(
-              "model.merges[%d] needs '%s', which is no token"
-                  .formatted(merges.size(), shown(token)));
-        }
-      }
-      merges.add(merge);
-    }
-  }
-
-  /** Written as {@code ["a", "b"]}, by older files as {@code "a b"}. */
-  private Merge merge(JsonNode entry) {
-    if (entry.isArray()
-        && entry.size() == 2
-        && entry.path(0).isString()
-        && entry.path(1).isString()) {
-      return new Merge(entry.path(0).stringValue(), entry.path(1).stringValue());
-    }
-    if (entry.isString()) {
-      String[] pair = entry.stringValue().split(" ", -1);
-      if (pair.length == 2) {
-        return new Merge(pair[0], pair[1]);
-      }
-    }
-    throw problem(
-        "model.merges[%d] is no pair of tokens: %s"
-            .formatted(merges.size(), shown(entry.toString())));
   }
 
   /** A step is null, one of {@code known}, or a {@code Sequence} of such. */

@@ -25,8 +25,9 @@ import tools.jackson.databind.json.JsonMapper;
 
 /**
  * A folder that one run at a time writes in, with the record of what makes it: {@code run.json}.
- * Opened again with the same record it goes on; with another it refuses, and says what differs,
- * unless nothing was made yet: an argument that let a run fail at its start can be mended.
+ * Opened again with the same record it goes on (of a file in it, {@code {path, sha256}}, the
+ * checksum alone counts); with another it refuses, and says what differs, unless nothing was made
+ * yet: an argument that let a run fail at its start can be mended.
  */
 public final class RunFolder implements AutoCloseable {
   private static final String RECORD = "run.json";
@@ -168,8 +169,22 @@ public final class RunFolder implements AutoCloseable {
     }
   }
 
+  /** Of a file, its checksum counts, wherever it lies. */
+  private static boolean isSameFile(JsonNode found, JsonNode wanted) {
+    return found.has("path")
+        && found.has("sha256")
+        && found.path("sha256").equals(wanted.path("sha256"));
+  }
+
   private static void compare(String at, JsonNode found, JsonNode wanted, List<String> out) {
-    if (found.isObject() && wanted.isObject()) {
+    if (isSameFile(found, wanted)) {
+      return;
+    }
+    if (found.isArray() && wanted.isArray() && found.size() == wanted.size()) {
+      for (int i = 0; i < found.size(); i++) {
+        compare("%s[%d]".formatted(at, i), found.get(i), wanted.path(i), out);
+      }
+    } else if (found.isObject() && wanted.isObject()) {
       var names = new TreeSet<String>();
       names.addAll(found.propertyNames());
       names.addAll(wanted.propertyNames());

@@ -293,11 +293,18 @@ final class RoundTripTest {
       var config = HuggingFaceConfig.read(file);
       assertEquals(TinyLlama.LLAMA_3_1, config.ropeScaling());
       assertEquals(500000.0, config.ropeTheta());
-      assertEquals(5, config.eosToken());
+      assertEquals(json.equals(old) ? List.of(5, 6) : List.of(5), config.eosTokens());
+      Files.write(file, HuggingFaceConfig.write(config, StoredType.BF16));
+      assertEquals(config, HuggingFaceConfig.read(file));
       assertEquals(4, config.kvHeads());
       assertEquals(8, config.headSize());
       assertEquals(1e-6, config.normEps());
     }
+    Files.writeString(
+        folder.resolve("generation_config.json"),
+        "{\"eos_token_id\": [7, 5]}",
+        StandardCharsets.UTF_8);
+    assertEquals(List.of(5, 7), HuggingFaceConfig.read(file).eosTokens());
   }
 
   static List<String> files(Path folder) {

@@ -3,6 +3,7 @@ package org.lethe.kernels;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.io.IOException;
 import java.nio.file.Files;
@@ -36,8 +37,20 @@ class DeviceTest {
             new Device.Options(0, "avx2 color=blue"))) {
       var e = assertThrows(DeviceException.class, () -> Device.open("cpu", options));
       assertEquals(DeviceException.Status.INVALID_ARGUMENT, e.status(), e.getMessage());
-      String wrong = options.text().replaceAll(".*=", "");
+      String wrong = options.text("cpu").replaceAll(".*=", "");
       assertTrue(e.toString().contains(wrong), wrong + " is not in: " + e.getMessage());
+    }
+  }
+
+  @Test
+  void theFileOfCublasReachesTheLibraryWhateverItsName() {
+    System.setProperty("lethe.cublas", "/opt/a b/50%/libcublasLt.so.12");
+    try {
+      assertEquals(
+          "cublas=%2Fopt%2Fa%20b%2F50%25%2FlibcublasLt.so.12", Device.Options.DEFAULT.text("cuda"));
+      assertEquals("", Device.Options.DEFAULT.text("simt"));
+    } finally {
+      System.clearProperty("lethe.cublas");
     }
   }
 
@@ -46,12 +59,17 @@ class DeviceTest {
     try (Device device = TestedDevices.open(TestedDevices.names().getFirst(), 2);
         Tensor _ = device.allocate("x", DType.F32, 100)) {
       JsonNode says = describe(device);
-      assertEquals(2, says.path("threads").asInt(), device::describe);
       assertTrue(says.path("allocated_bytes").asLong() >= 400, device::describe);
       assertTrue(says.path("memory_bytes").asLong() > 1 << 20, device::describe);
-      for (String key : List.of("name", "tier", "why")) {
+      boolean cpu = TestedDevices.isCpu(TestedDevices.names().getFirst());
+      List<String> texts =
+          cpu
+              ? List.of("name", "tier", "why")
+              : List.of("name", "compute_capability", "cublas", "cublas_file", "cuda_driver");
+      for (String key : texts) {
         assertTrue(says.path(key).isString(), key + " is not in " + device.describe());
       }
+      assertEquals(cpu ? 2 : 0, says.path("threads").asInt(), device::describe);
       String[] asked = TestedDevices.names().getFirst().split(":", 2);
       if (asked.length == 2) {
         assertEquals(asked[1], says.path("tier").asString());
@@ -61,6 +79,7 @@ class DeviceTest {
 
   @Test
   void aSecondTierInTheSameProcessIsRefused() {
+    assumeTrue(TestedDevices.isCpu(TestedDevices.names().getFirst()));
     try (Device device = TestedDevices.openAny()) {
       String tier = describe(device).path("tier").asString();
       String other = tier.equals("avx2") ? "avx512" : "avx2";

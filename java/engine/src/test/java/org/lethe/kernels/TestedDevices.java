@@ -10,9 +10,9 @@ import org.opentest4j.TestAbortedException;
 
 /**
  * The one place that says what is tested: the system property {@code lethe.test.devices}, a
- * comma-separated list of {@code DEVICE} or {@code DEVICE:TIER}; {@code cpu}, with the machine's
- * best tier, when it is absent. A process takes one tier of the cpu: the build runs the suite once
- * for each.
+ * comma-separated list of {@code cpu}, {@code cpu:TIER}, {@code cuda}, {@code simt}; {@code cpu},
+ * with the machine's best tier, when it is absent. A process takes one tier of the cpu: the build
+ * runs the suite once for each.
  */
 public final class TestedDevices {
   private static final Map<String, List<String>> FLAGS =
@@ -37,12 +37,18 @@ public final class TestedDevices {
     if (missing != null) {
       throw new TestAbortedException(missing);
     }
-    return Device.open(device(name), new Device.Options(threads, tier(name)));
+    int computing = isCpu(name) ? threads : 0;
+    return Device.open(device(name), new Device.Options(computing, tier(name)));
   }
 
   /** The first of the list, for tests of what does not depend on the device. */
   public static Device openAny() {
     return open(names().getFirst());
+  }
+
+  /** Tiers and threads are a CPU's. */
+  static boolean isCpu(String name) {
+    return device(name).equals("cpu");
   }
 
   private static String device(String name) {
@@ -57,7 +63,7 @@ public final class TestedDevices {
   /** What this machine lacks for a device of the list, or null: asked of the kernel, not of us. */
   static @Nullable String lacks(String name) {
     String tier = tier(name);
-    if (!device(name).equals("cpu") || tier == null) {
+    if (!isCpu(name) || tier == null) {
       return null;
     }
     try {

@@ -106,7 +106,7 @@ class DecodingTest {
         last = logits.rows(tokens.length - 1L, 1).toFloats();
       }
       int next = sampling.greedy() ? argmax(last) : sampling.draw(last, random);
-      if (next == llama.config().eosToken()) {
+      if (llama.config().eosTokens().contains(next)) {
         break;
       }
       tokens = Arrays.copyOf(tokens, tokens.length + 1);
@@ -182,7 +182,7 @@ class DecodingTest {
                 c.ropeScaling(),
                 c.tiedHead(),
                 c.bosToken(),
-                end));
+                List.of(c.eosToken(), end)));
     try (LlamaWeights weights = ending.load(device, DType.F32);
         Llama llama = new Llama(weights)) {
       assertArrayEquals(

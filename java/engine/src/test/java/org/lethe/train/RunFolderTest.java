@@ -63,6 +63,20 @@ class RunFolderTest {
     RunFolder.open(temporary, Map.of("lr", 1e-6, "options", Map.of("batch", 8, "seed", 1))).close();
   }
 
+  @Test
+  void theSameFilesElsewhereAreTheSame() throws IOException {
+    RunFolder.open(temporary, recordOf("/here/book.txt", "cafe")).close();
+    Files.writeString(temporary.resolve("metrics.jsonl"), "{}");
+    RunFolder.open(temporary, recordOf("/there/moby.txt", "cafe")).close();
+    refusedIo(
+        "text[0].sha256: there \"cafe\", now \"beef\"",
+        () -> RunFolder.open(temporary, recordOf("/here/book.txt", "beef")));
+  }
+
+  private static Map<String, ?> recordOf(String path, String sha256) {
+    return Map.of("text", List.of(Map.of("path", path, "sha256", sha256)));
+  }
+
   /** A run that failed before its first step can be mended; one below it, likewise. */
   @Test
   void aFolderInWhichNothingWasMadeTakesAnotherRecord() throws IOException {
