@@ -39,18 +39,20 @@ struct Preference {
   uint32_t alignment[4] = {256, 256, 256, 256};
 };
 
-thread_local char why[256] = "";
+thread_local std::string why;
 
 [[gnu::format(printf, 2, 3)]] int refuse(int status, const char *format, ...) {
   va_list arguments;
   va_start(arguments, format);
-  std::vsnprintf(why, sizeof why, format, arguments);
+  char text[256];
+  std::vsnprintf(text, sizeof text, format, arguments);
+  why = text;
   va_end(arguments);
   return status;
 }
 
 const char *status_name(int status) {
-  static thread_local char text[320];
+  static thread_local std::string text;
   const char *name = status == kCublasSuccess           ? "CUBLAS_STATUS_SUCCESS"
                      : status == kCublasNotInitialized  ? "CUBLAS_STATUS_NOT_INITIALIZED"
                      : status == kCublasAllocFailed     ? "CUBLAS_STATUS_ALLOC_FAILED"
@@ -58,9 +60,10 @@ const char *status_name(int status) {
                      : status == kCublasArchMismatch    ? "CUBLAS_STATUS_ARCH_MISMATCH"
                      : status == kCublasExecutionFailed ? "CUBLAS_STATUS_EXECUTION_FAILED"
                                                         : "CUBLAS_STATUS_NOT_SUPPORTED";
-  std::snprintf(text, sizeof text, "%s%s%s", name, why[0] == '\0' ? "" : ": ", why);
-  why[0] = '\0';
-  return text;
+  text = name;
+  if (!why.empty()) text += ": " + why;
+  why.clear();
+  return text.c_str();
 }
 
 template <class T, class Handle>

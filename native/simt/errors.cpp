@@ -19,7 +19,7 @@ struct Errors {
 
 thread_local cudaError_t latest = cudaSuccess;
 thread_local cudaError_t worded = cudaSuccess;  // what `words` are about
-thread_local char words[1200] = "";
+thread_local std::string words;
 
 // After these a process cannot use the GPU any more.
 bool loses_context(cudaError_t status) {
@@ -81,7 +81,7 @@ cudaError_t failed(cudaError_t status, const std::string &its_words) {
   latest = status;
   worded = status;
   const Named *known = named(status);
-  std::snprintf(words, sizeof words, "%s (%s)", known == nullptr ? "unknown error" : known->words, its_words.c_str());
+  words = std::string(known == nullptr ? "unknown error" : known->words) + " (" + its_words + ")";
   if (loses_context(status)) {
     Errors &errors = Errors::get();
     const std::lock_guard lock(errors.mutex);
@@ -104,7 +104,7 @@ cudaError_t lost() {
   const std::lock_guard lock(errors.mutex);
   if (errors.lost != cudaSuccess) {
     latest = worded = errors.lost;
-    std::snprintf(words, sizeof words, "%s", errors.lost_words.c_str());
+    words = errors.lost_words;
   }
   return errors.lost;
 }
@@ -117,7 +117,7 @@ const char *cudaGetErrorName(cudaError_t error) {
 }
 
 const char *cudaGetErrorString(cudaError_t error) {
-  if (error != cudaSuccess && error == simt::worded) return simt::words;
+  if (error != cudaSuccess && error == simt::worded) return simt::words.c_str();
   const simt::Named *known = simt::named(error);
   return known == nullptr ? "unknown error" : known->words;
 }

@@ -129,7 +129,8 @@ final class DemoCommand implements Callable<Integer> {
         40,
         DType.BF16,
         DType.F32,
-        DType.F32);
+        DType.F32,
+        Llama.Memory.DEFAULT);
   }
 
   static final TrainingOptions TEACH = training(12, 5e-5, 0);

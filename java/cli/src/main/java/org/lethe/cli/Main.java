@@ -52,6 +52,7 @@ public final class Main implements Runnable {
           ScoreCommand.class,
           GenerateCommand.class,
           ExportCommand.class,
+          PlanCommand.class,
           DoctorCommand.class,
           VerifyCommand.class,
           AssetsCommand.class);

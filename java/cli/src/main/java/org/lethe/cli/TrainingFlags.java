@@ -9,18 +9,6 @@ import picocli.CommandLine.Spec;
 /** The training options that all phases share. */
 final class TrainingFlags {
   @Option(
-      names = "--batch",
-      defaultValue = "8",
-      description = "blocks in one pass (default ${DEFAULT-VALUE})")
-  int batch;
-
-  @Option(
-      names = "--accumulate",
-      defaultValue = "16",
-      description = "passes in one optimizer step (default ${DEFAULT-VALUE})")
-  int accumulate;
-
-  @Option(
       names = "--warmup",
       defaultValue = "0",
       description = "steps over which the learning rate rises (default ${DEFAULT-VALUE})")
@@ -77,21 +65,7 @@ final class TrainingFlags {
       description = "steps between checkpoints (default ${DEFAULT-VALUE})")
   int checkpointEvery;
 
-  @Option(
-      names = "--gradient-dtype",
-      paramLabel = "TYPE",
-      defaultValue = "f32",
-      description = "f32 (default) or bf16")
-  TypeOption.Type gradientType = TypeOption.Type.f32;
-
-  @Option(
-      names = "--moment-dtype",
-      paramLabel = "TYPE",
-      defaultValue = "f32",
-      description = "AdamW's moments: f32 (default), or bf16, rounded stochastically")
-  TypeOption.Type momentType = TypeOption.Type.f32;
-
-  @Mixin TypeOption type = new TypeOption();
+  @Mixin PassFlags pass = new PassFlags();
 
   @Spec(Spec.Target.MIXEE)
   CommandSpec command;
@@ -108,8 +82,8 @@ final class TrainingFlags {
         epochs,
         learningRate,
         warmup,
-        batch,
-        accumulate,
+        pass.batch,
+        pass.accumulate,
         beta1,
         beta2,
         eps,
@@ -119,8 +93,9 @@ final class TrainingFlags {
         shuffle,
         seed,
         checkpointEvery,
-        type.dtype(),
-        gradientType.dtype(),
-        momentType.dtype());
+        pass.dtype(),
+        pass.gradientType.dtype(),
+        pass.momentType.dtype(),
+        pass.memory());
   }
 }

@@ -122,7 +122,7 @@ final class UnlearnCommand implements Callable<Integer> {
                 spec,
                 () ->
                     new Labelling.Options(
-                        alpha, blocks.cutting(), training.seed, training.type.dtype())),
+                        alpha, blocks.cutting(), training.seed, training.pass.dtype())),
             training.options(finetuneEpochs, finetuneRate, finetuneHoldout),
             labelsKey);
     boolean finished;

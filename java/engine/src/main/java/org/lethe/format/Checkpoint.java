@@ -32,6 +32,20 @@ public interface Checkpoint extends ParameterSource, AutoCloseable {
     return GgufCheckpoint.open(path);
   }
 
+  /**
+   * The sizes and constants of a model, of whose folder only {@code config.json} need be there.
+   *
+   * @throws ModelFormatException where it is missing, malformed, or no Llama
+   */
+  static LlamaConfig configOf(Path path) {
+    if (Files.isDirectory(path)) {
+      return HuggingFaceConfig.read(path.resolve(HuggingFaceCheckpoint.CONFIG));
+    }
+    try (Checkpoint checkpoint = open(path)) {
+      return checkpoint.config();
+    }
+  }
+
   /** The folder or file that was opened. */
   Path path();
 

@@ -34,6 +34,8 @@ public final class Device implements AutoCloseable {
   private final Kernels kernels;
   private final Map<Long, OutOfDeviceMemoryException.Allocation> allocations =
       new LinkedHashMap<>();
+  private List<OutOfDeviceMemoryException.Allocation> peak = List.of();
+  private long peakBytes;
   private long handle;
 
   /**
@@ -171,6 +173,11 @@ public final class Device implements AutoCloseable {
       throw new OutOfDeviceMemoryException(what, e.allocations());
     }
     allocations.put(address, new OutOfDeviceMemoryException.Allocation(name, bytes));
+    long total = allocatedBytes();
+    if (total > peakBytes) {
+      peakBytes = total;
+      peak = allocations();
+    }
     return new Tensor(this, name, dtype, shape.clone(), address, true);
   }
 
@@ -218,6 +225,11 @@ public final class Device implements AutoCloseable {
     return allocations.values().stream()
         .mapToLong(OutOfDeviceMemoryException.Allocation::bytes)
         .sum();
+  }
+
+  /** What was allocated when the most was, largest first. */
+  public List<OutOfDeviceMemoryException.Allocation> peak() {
+    return peak;
   }
 
   /**

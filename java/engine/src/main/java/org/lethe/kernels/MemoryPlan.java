@@ -50,6 +50,11 @@ public final class MemoryPlan {
     return this;
   }
 
+  /** What the allocation is called. */
+  public String name() {
+    return name;
+  }
+
   /** Bytes the whole plan takes. */
   public long bytes() {
     return end;

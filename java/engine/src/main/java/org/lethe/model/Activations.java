@@ -2,6 +2,7 @@ package org.lethe.model;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.ToLongFunction;
 import org.lethe.kernels.DType;
 import org.lethe.kernels.Device;
 import org.lethe.kernels.Kernels;
@@ -10,15 +11,22 @@ import org.lethe.kernels.Tensor;
 
 /**
  * Everything a pass over N = B T tokens writes, in one allocation. To train, each layer keeps what
- * its backward reads (norms and SwiGLU are computed again instead: cheaper than their memory); to
- * run, all layers share one set.
+ * its backward reads (norms and SwiGLU are computed again instead: cheaper than their memory), or
+ * its input alone; what is not kept, all layers share.
  */
 final class Activations implements AutoCloseable {
-  /** Rows of logits in memory at a time: with them, a vocabulary of any size fits. */
-  static final int HEAD_ROWS = 512;
+  /** What the layers keep of a pass. */
+  enum Keep {
+    /** Nothing: no backward follows. */
+    NOTHING,
+    /** Their inputs: the backward runs each layer forward again. */
+    INPUTS,
+    /** All that the backward reads. */
+    ALL
+  }
 
   /**
-   * What a layer keeps; (N, ...) each.
+   * What a layer writes; (N, ...) each.
    *
    * @param input the residual stream before the layer (d)
    * @param qkv queries, keys and values side by side, turned by RoPE
@@ -42,7 +50,7 @@ final class Activations implements AutoCloseable {
       Tensor up) {}
 
   final Kernels.Heads heads;
-  final boolean training;
+  final Keep keep;
   final List<Layer> layers = new ArrayList<>();
   final Tensor tokens; // (N)
   final Tensor positions; // (N)
@@ -53,23 +61,28 @@ final class Activations implements AutoCloseable {
   final Tensor output; // (N, d): the residual stream after the last layer
   final Tensor outputRstd; // (N)
 
-  // The head: S <= N selected rows, HEAD_ROWS of them at a time.
+  // The head: S <= N selected rows, at most headRows of them at a time.
   final Tensor rows; // (N): which
   final Tensor selected; // (N, d)
   final Tensor targets; // (N)
   final Tensor loss; // (N)
-  final Tensor logits; // (HEAD_ROWS, V)
+  final int headRows;
+  final Tensor logits; // (headRows, V)
 
   private final MemoryPlan.Arena arena;
   private final LlamaConfig config;
 
-  Activations(Device device, LlamaConfig config, DType dtype, long B, long T, boolean training) {
+  Activations(
+      Device device, LlamaConfig config, DType dtype, long B, long T, Keep keep, int headRows) {
     this.config = config;
-    this.heads = new Kernels.Heads(B, T, config.heads(), config.kvHeads(), config.headSize());
-    this.training = training;
-    arena = plan(device, config, dtype, heads, training).allocate(device);
+    this.heads = heads(config, B, T);
+    this.keep = keep;
+    this.headRows = headRows;
+    ToLongFunction<Kernels.Heads> workspace =
+        h -> device.kernels().attentionBackwardWorkspace(dtype, h);
+    arena = plan(config, dtype, heads, keep, headRows, workspace).allocate(device);
     for (int l = 0; l < config.layers(); l++) {
-      layers.add(layer(training ? l : 0));
+      layers.add(layer(training() ? l : 0, keep == Keep.ALL ? l : 0));
     }
     tokens = arena.get("tokens");
     positions = arena.get("positions");
@@ -77,7 +90,7 @@ final class Activations implements AutoCloseable {
     rstd = arena.get("rstd");
     branch = arena.get("branch");
     swiglu = arena.get("swiglu");
-    output = training ? arena.get("output") : layers.getFirst().input;
+    output = training() ? arena.get("output") : layers.getFirst().input;
     outputRstd = arena.get("output rstd");
     rows = arena.get("rows");
     selected = arena.get("selected");
@@ -86,17 +99,33 @@ final class Activations implements AutoCloseable {
     logits = arena.get("logits");
   }
 
-  /** The plan of such a pass: what an allocation takes, by name. */
+  static Kernels.Heads heads(LlamaConfig config, long B, long T) {
+    return new Kernels.Heads(B, T, config.heads(), config.kvHeads(), config.headSize());
+  }
+
+  /**
+   * What such a pass takes, by name.
+   *
+   * @param workspace bytes that the device's attention backward needs
+   */
   static MemoryPlan plan(
-      Device device, LlamaConfig config, DType dtype, Kernels.Heads h, boolean training) {
+      LlamaConfig config,
+      DType dtype,
+      Kernels.Heads h,
+      Keep keep,
+      int headRows,
+      ToLongFunction<Kernels.Heads> workspace) {
+    boolean training = keep != Keep.NOTHING;
     long n = h.B() * h.T();
     long d = config.width();
     long f = config.feedForward();
     long qkv = config.queryWidth() + 2L * config.kvWidth();
     var plan = new MemoryPlan("activations");
     for (int l = 0; l < (training ? config.layers() : 1); l++) {
-      plan.add("input." + l, dtype, n, d)
-          .add("qkv." + l, dtype, n, qkv)
+      plan.add("input." + l, dtype, n, d);
+    }
+    for (int l = 0; l < (keep == Keep.ALL ? config.layers() : 1); l++) {
+      plan.add("qkv." + l, dtype, n, qkv)
           .add("attention." + l, dtype, n, config.queryWidth())
           .add("lse." + l, DType.F32, h.B(), h.Hq(), h.T())
           .add("gate_up." + l, dtype, n, 2 * f);
@@ -115,7 +144,7 @@ final class Activations implements AutoCloseable {
         .add("selected", dtype, n, d)
         .add("targets", DType.I32, n)
         .add("loss", DType.F32, n)
-        .add("logits", training ? dtype : DType.F32, Math.min(n, HEAD_ROWS), config.vocabulary());
+        .add("logits", training ? dtype : DType.F32, Math.min(n, headRows), config.vocabulary());
     if (training) {
       plan.add("output", dtype, n, d)
           .add("d_stream", dtype, n, d)
@@ -124,17 +153,15 @@ final class Activations implements AutoCloseable {
           .add("d_attention", dtype, n, config.queryWidth())
           .add("d_qkv", dtype, n, qkv)
           .add("d_swiglu", dtype, n, f)
-          .add(
-              "attention workspace",
-              DType.BYTE,
-              Math.max(1, device.kernels().attentionBackwardWorkspace(dtype, h)));
+          .add("attention workspace", DType.BYTE, Math.max(1, workspace.applyAsLong(h)));
     }
     return plan;
   }
 
-  private Layer layer(int l) {
-    Tensor qkv = arena.get("qkv." + l);
-    Tensor gateUp = arena.get("gate_up." + l);
+  /** A layer whose input is the one of layer {@code l}, and all else of set {@code s}. */
+  private Layer layer(int l, int s) {
+    Tensor qkv = arena.get("qkv." + s);
+    Tensor gateUp = arena.get("gate_up." + s);
     Tensor input = arena.get("input." + l);
     long queries = config.queryWidth();
     long keys = config.kvWidth();
@@ -146,12 +173,17 @@ final class Activations implements AutoCloseable {
         qkv.columns(queries, keys),
         qkv.columns(queries + keys, keys),
         qkv.columns(0, queries + keys),
-        arena.get("attention." + l),
-        arena.get("lse." + l),
-        training ? arena.get("middle." + l) : input,
+        arena.get("attention." + s),
+        arena.get("lse." + s),
+        training() ? arena.get("middle." + s) : input,
         gateUp,
         gateUp.columns(0, f),
         gateUp.columns(f, f));
+  }
+
+  /** Whether a backward follows. */
+  boolean training() {
+    return keep != Keep.NOTHING;
   }
 
   /** A tensor that only training has. */

@@ -20,19 +20,23 @@ public final class KeyValueCache implements AutoCloseable {
       throw new IllegalArgumentException("a cache for " + capacity + " tokens holds nothing");
     }
     LlamaConfig config = weights.config();
-    DType dtype = weights.dtype();
+    this.capacity = capacity;
+    arena = plan(config, weights.dtype(), capacity).allocate(weights.device());
+    for (int l = 0; l < config.layers(); l++) {
+      keys.add(arena.get("keys." + l));
+      values.add(arena.get("values." + l));
+    }
+  }
+
+  /** What such a cache takes, by name. */
+  public static MemoryPlan plan(LlamaConfig config, DType dtype, int capacity) {
     var plan = new MemoryPlan("key/value cache");
     int room = Llama.padded(capacity); // a prompt comes with its padding
     for (int l = 0; l < config.layers(); l++) {
       plan.add("keys." + l, dtype, 1, config.kvHeads(), room, config.headSize())
           .add("values." + l, dtype, 1, config.kvHeads(), room, config.headSize());
     }
-    this.capacity = capacity;
-    arena = plan.allocate(weights.device());
-    for (int l = 0; l < config.layers(); l++) {
-      keys.add(arena.get("keys." + l));
-      values.add(arena.get("values." + l));
-    }
+    return plan;
   }
 
   /** Tokens it holds. */

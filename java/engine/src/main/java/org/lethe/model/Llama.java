@@ -3,13 +3,16 @@ package org.lethe.model;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Objects;
+import java.util.function.ToLongFunction;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 import org.lethe.kernels.DType;
 import org.lethe.kernels.Graph;
 import org.lethe.kernels.Kernels;
 import org.lethe.kernels.Kernels.Layout;
+import org.lethe.kernels.MemoryPlan;
 import org.lethe.kernels.Tensor;
+import org.lethe.model.Activations.Keep;
 
 /**
  * A Llama (Touvron et al. 2023), forward and backward by hand: RMSNorm, RoPE, grouped-query
@@ -28,14 +31,46 @@ public final class Llama implements AutoCloseable {
   private final LlamaParameters parameters;
   private final Kernels kernels;
   private final float eps;
+  private final Memory memory;
   private @Nullable Activations activations;
   private @Nullable Activations decoding;
-  private @Nullable Tensor ropeTable;
+  private MemoryPlan.@Nullable Arena ropeTable;
   private @Nullable KeyValueCache stepped; // the cache that the latest single token went into
   private @Nullable Graph step; // the operations of such a token, where the device has graphs
 
+  /**
+   * What of a pass is in memory at a time.
+   *
+   * @param recompute keep each layer's input alone, and run the layer forward again in the backward
+   *     pass: the same bits, a third more work
+   * @param headRows rows of logits at a time, a multiple of 64: with few, a vocabulary of any size
+   *     fits; with many, the head's gradient is read and written less often
+   */
+  public record Memory(boolean recompute, int headRows) {
+    /** All that the backward reads; 512 rows of logits. */
+    public static final Memory DEFAULT = new Memory(false, 512);
+
+    /** Refuses rows that are no multiple of the padding. */
+    public Memory {
+      if (headRows < PADDING || headRows % PADDING != 0) {
+        throw new IllegalArgumentException(
+            "head rows are %d, must be a multiple of %d".formatted(headRows, PADDING));
+      }
+    }
+
+    private Keep keep() {
+      return recompute ? Keep.INPUTS : Keep.ALL;
+    }
+  }
+
   /** A Llama that computes with {@code weights}, which stay the caller's to close. */
   public Llama(LlamaWeights weights) {
+    this(weights, Memory.DEFAULT);
+  }
+
+  /** The same, with that in memory. */
+  public Llama(LlamaWeights weights, Memory memory) {
+    this.memory = memory;
     this.weights = weights;
     this.config = weights.config();
     this.parameters = weights.parameters();
@@ -53,6 +88,30 @@ public final class Llama implements AutoCloseable {
     return weights;
   }
 
+  /**
+   * What a pass over blocks allocates, besides the weights.
+   *
+   * @param blocks B
+   * @param length tokens in the longest of them
+   * @param training whether a backward follows
+   * @param workspace bytes that the device's attention backward needs, {@link
+   *     Kernels#attentionBackwardWorkspace}
+   */
+  public static List<MemoryPlan> plan(
+      LlamaConfig config,
+      DType dtype,
+      int blocks,
+      int length,
+      boolean training,
+      Memory memory,
+      ToLongFunction<Kernels.Heads> workspace) {
+    Kernels.Heads heads = Activations.heads(config, blocks, padded(length));
+    Keep keep = training ? memory.keep() : Keep.NOTHING;
+    return List.of(
+        Activations.plan(config, dtype, heads, keep, memory.headRows, workspace),
+        RopeTable.plan(config, padded(length)));
+  }
+
   // ---- training ---------------------------------------------------------------------------------
 
   /**
@@ -66,7 +125,7 @@ public final class Llama implements AutoCloseable {
    */
   public double train(
       int[] tokens, int[] targets, int blocks, float scale, LlamaParameters gradients) {
-    Activations a = prepare(tokens, blocks, true);
+    Activations a = prepare(tokens, blocks, memory.keep());
     int count = select(a, tokens.length, targets);
     if (count == 0) {
       return 0;
@@ -84,7 +143,7 @@ public final class Llama implements AutoCloseable {
    * @return the sum of the labelled positions' losses, in nats
    */
   public double loss(int[] tokens, int[] targets, int blocks) {
-    Activations a = prepare(tokens, blocks, false);
+    Activations a = prepare(tokens, blocks, Keep.NOTHING);
     int count = select(a, tokens.length, targets);
     if (count == 0) {
       return 0;
@@ -122,8 +181,8 @@ public final class Llama implements AutoCloseable {
     long padded = Math.min(padded(count), a.tokens());
     Tensor selected = a.selected.rows(0, padded);
     kernels.gatherRows(selected, a.normed, a.rows.view("rows", 0, padded));
-    for (long first = 0; first < padded; first += Activations.HEAD_ROWS) {
-      long chunk = Math.min(Activations.HEAD_ROWS, padded - first);
+    for (long first = 0; first < padded; first += a.headRows) {
+      long chunk = Math.min(a.headRows, padded - first);
       Tensor x = selected.rows(first, chunk);
       Tensor logits = a.logits.rows(0, chunk);
       Tensor loss = a.loss.view("loss", first, chunk);
@@ -163,16 +222,30 @@ public final class Llama implements AutoCloseable {
         Tensor before = a.layers.get(l - 1).middle();
         kernels.rmsnorm(a.normed, a.rstd, x.input(), before, a.branch, w.inputNorm(), eps);
       }
-      kernels.matmul(x.qkv(), a.normed, w.qkv(), Layout.NT, false);
-      kernels.rope(x.qk(), table(), a.positions, false);
-      attend(a, x, l, cache);
-      kernels.matmul(a.branch, x.attention(), w.output(), Layout.NT, false);
-
-      kernels.rmsnorm(a.normed, a.rstd, x.middle(), x.input(), a.branch, w.postNorm(), eps);
-      kernels.matmul(x.gateUp(), a.normed, w.gateUp(), Layout.NT, false);
+      layer(a, l, cache);
       kernels.swiglu(a.swiglu, x.gate(), x.up());
       kernels.matmul(a.branch, a.swiglu, w.down(), Layout.NT, false);
     }
+  }
+
+  /** A layer from its normed input to gate and up: all that its backward reads. */
+  private void layer(Activations a, int l, @Nullable KeyValueCache cache) {
+    LlamaParameters.Layer w = parameters.layers().get(l);
+    Activations.Layer x = a.layers.get(l);
+    kernels.matmul(x.qkv(), a.normed, w.qkv(), Layout.NT, false);
+    kernels.rope(x.qk(), table(), a.positions, false);
+    attend(a, x, l, cache);
+    kernels.matmul(a.branch, x.attention(), w.output(), Layout.NT, false);
+
+    kernels.rmsnorm(a.normed, a.rstd, x.middle(), x.input(), a.branch, w.postNorm(), eps);
+    kernels.matmul(x.gateUp(), a.normed, w.gateUp(), Layout.NT, false);
+  }
+
+  /** The same again, from the layer's input. */
+  private void recompute(Activations a, int l) {
+    Tensor weight = parameters.layers().get(l).inputNorm();
+    kernels.rmsnorm(a.normed, a.rstd, null, a.layers.get(l).input(), null, weight, eps);
+    layer(a, l, null);
   }
 
   private void attend(Activations a, Activations.Layer x, int l, @Nullable KeyValueCache cache) {
@@ -184,7 +257,7 @@ public final class Llama implements AutoCloseable {
         return;
       }
     }
-    kernels.attention(x.attention(), a.training ? x.lse() : null, x.q(), x.k(), x.v(), a.heads);
+    kernels.attention(x.attention(), a.training() ? x.lse() : null, x.q(), x.k(), x.v(), a.heads);
   }
 
   private void finalNorm(Activations a) {
@@ -221,6 +294,9 @@ public final class Llama implements AutoCloseable {
       LlamaParameters.Layer w = parameters.layers().get(l);
       LlamaParameters.Layer dW = g.layers().get(l);
       Activations.Layer x = a.layers.get(l);
+      if (a.keep == Keep.INPUTS && l < config.layers() - 1) { // the last is still there
+        recompute(a, l);
+      }
 
       kernels.rmsnorm(a.normed, a.rstd, null, x.middle(), null, w.postNorm(), eps);
       kernels.swiglu(a.swiglu, x.gate(), x.up());
@@ -254,7 +330,7 @@ public final class Llama implements AutoCloseable {
    * @param logits F32 (T, V), written
    */
   public void logits(int[] tokens, Tensor logits) {
-    Activations a = prepare(tokens, 1, false);
+    Activations a = prepare(tokens, 1, Keep.NOTHING);
     forward(a, null);
     finalNorm(a);
     kernels.matmul(logits, a.normed.rows(0, tokens.length), parameters.head(), Layout.NT, false);
@@ -266,7 +342,7 @@ public final class Llama implements AutoCloseable {
    * @return T values; the first, which nothing predicts, is NaN
    */
   public float[] logprobs(int[] tokens) {
-    Activations a = prepare(tokens, 1, false);
+    Activations a = prepare(tokens, 1, Keep.NOTHING);
     float[] result = new float[tokens.length];
     result[0] = Float.NaN;
     int n = tokens.length - 1;
@@ -279,8 +355,8 @@ public final class Llama implements AutoCloseable {
     a.targets.view("targets", 0, padded).set(targets);
     forward(a, null);
     finalNorm(a);
-    for (long first = 0; first < padded; first += Activations.HEAD_ROWS) {
-      long chunk = Math.min(Activations.HEAD_ROWS, padded - first);
+    for (long first = 0; first < padded; first += a.headRows) {
+      long chunk = Math.min(a.headRows, padded - first);
       Tensor logits = a.logits.rows(0, chunk);
       kernels.matmul(logits, a.normed.rows(first, chunk), parameters.head(), Layout.NT, false);
       kernels.tokenLogprobs(
@@ -307,7 +383,7 @@ public final class Llama implements AutoCloseable {
               .formatted(tokens.length, cache.length, cache.capacity()));
     }
     table(cache.capacity()); // at once: a recorded step keeps the table's address
-    Activations a = prepare(tokens, 1, false, cache.length);
+    Activations a = prepare(tokens, 1, Keep.NOTHING, cache.length);
     if (cache.length == 0) {
       read(a, tokens.length, cache);
     } else {
@@ -377,12 +453,12 @@ public final class Llama implements AutoCloseable {
 
   // ---- preparation ------------------------------------------------------------------------------
 
-  private Activations prepare(int[] tokens, int blocks, boolean training) {
-    return prepare(tokens, blocks, training, 0);
+  private Activations prepare(int[] tokens, int blocks, Keep kept) {
+    return prepare(tokens, blocks, kept, 0);
   }
 
   /** Puts tokens and their positions, counted from {@code first}, on the device. */
-  private Activations prepare(int[] tokens, int blocks, boolean training, int first) {
+  private Activations prepare(int[] tokens, int blocks, Keep kept, int first) {
     if (tokens.length == 0 || blocks < 1 || tokens.length % blocks != 0) {
       throw new IllegalArgumentException(
           tokens.length + " tokens do not make " + blocks + " equal blocks");
@@ -392,7 +468,7 @@ public final class Llama implements AutoCloseable {
     }
     int length = tokens.length / blocks;
     int padded = length == 1 ? 1 : padded(length);
-    Activations a = activations(blocks, padded, training);
+    Activations a = activations(blocks, padded, kept);
     int[] laid = new int[blocks * padded];
     int[] positions = new int[laid.length];
     for (int b = 0; b < blocks; b++) {
@@ -406,17 +482,19 @@ public final class Llama implements AutoCloseable {
   }
 
   /** Those of this size, from the last pass or new; decoding's are kept beside the others. */
-  private Activations activations(int blocks, int length, boolean training) {
-    boolean single = blocks * length == 1 && !training;
+  private Activations activations(int blocks, int length, Keep kept) {
+    boolean single = blocks * length == 1 && kept == Keep.NOTHING;
     Activations a = single ? decoding : activations;
-    if (a != null && a.training == training && a.heads.B() == blocks && a.heads.T() == length) {
+    if (a != null && a.keep == kept && a.heads.B() == blocks && a.heads.T() == length) {
       return a;
     }
     if (a != null) {
       activations = null; // decoding's are of one size alone
       a.close();
     }
-    a = new Activations(weights.device(), config, weights.dtype(), blocks, length, training);
+    a =
+        new Activations(
+            weights.device(), config, weights.dtype(), blocks, length, kept, memory.headRows);
     if (single) {
       decoding = a;
     } else {
@@ -439,21 +517,20 @@ public final class Llama implements AutoCloseable {
   }
 
   private Tensor table() {
-    return Objects.requireNonNull(ropeTable);
+    return Objects.requireNonNull(ropeTable).get(RopeTable.NAME);
   }
 
-  /** Makes the table cover {@code positions}, growing by doubling. */
+  /** Makes the table cover {@code positions}. */
   private void table(int positions) {
-    Tensor table = ropeTable;
-    if (table == null || table.rows() < positions) {
-      long size = table == null ? positions : Math.max(positions, 2 * table.rows());
-      if (table != null) {
-        forgetStep();
-        ropeTable = null;
-        table.close();
-      }
-      ropeTable = RopeTable.create(weights.device(), config, Math.toIntExact(size));
+    if (ropeTable != null && table().rows() >= positions) {
+      return;
     }
+    if (ropeTable != null) {
+      forgetStep();
+      ropeTable.close();
+      ropeTable = null;
+    }
+    ropeTable = RopeTable.create(weights.device(), config, positions);
   }
 
   @Override

@@ -8,6 +8,7 @@ import java.util.List;
 import org.jspecify.annotations.Nullable;
 import org.lethe.kernels.DType;
 import org.lethe.kernels.Device;
+import org.lethe.kernels.MemoryPlan;
 import org.lethe.kernels.Tensor;
 
 /**
@@ -18,18 +19,34 @@ public final class LlamaWeights implements ParameterSource, AutoCloseable {
   /** Elements staged at a time: 16 MiB of F32. */
   private static final long CHUNK = 1 << 22;
 
+  private static final String HIGH = "weights";
+  private static final String LOW = "weights, low halves";
+
   private final LlamaConfig config;
   private final Device device;
+  private final MemoryPlan.Arena arena;
   private final Tensor flat;
   private final @Nullable Tensor low;
   private final LlamaParameters parameters;
 
-  private LlamaWeights(LlamaConfig config, Device device, Tensor flat, @Nullable Tensor low) {
+  private LlamaWeights(LlamaConfig config, Device device, DType dtype, boolean exact) {
     this.config = config;
     this.device = device;
-    this.flat = flat;
-    this.low = low;
-    this.parameters = new LlamaParameters(config, flat);
+    arena = plan(config, dtype, exact).allocate(device);
+    flat = arena.get(HIGH);
+    low = hasLow(dtype, exact) ? arena.get(LOW) : null;
+    parameters = new LlamaParameters(config, flat);
+  }
+
+  /** What such weights take, by name. */
+  public static MemoryPlan plan(LlamaConfig config, DType dtype, boolean exact) {
+    long n = LlamaParameters.elements(config);
+    var plan = new MemoryPlan("weights").add(HIGH, dtype, n);
+    return hasLow(dtype, exact) ? plan.add(LOW, DType.I16, n) : plan;
+  }
+
+  private static boolean hasLow(DType dtype, boolean exact) {
+    return exact && dtype == DType.BF16;
   }
 
   /**
@@ -41,11 +58,7 @@ public final class LlamaWeights implements ParameterSource, AutoCloseable {
    */
   public static LlamaWeights load(
       Device device, LlamaConfig config, ParameterSource source, DType dtype, boolean exact) {
-    long n = LlamaParameters.elements(config);
-    Tensor flat = device.allocate("weights", dtype, n);
-    Tensor low =
-        exact && dtype == DType.BF16 ? device.allocate("weights, low halves", DType.I16, n) : null;
-    var weights = new LlamaWeights(config, device, flat, low);
+    var weights = new LlamaWeights(config, device, dtype, exact);
     try {
       weights.fill(source);
       return weights;
@@ -176,9 +189,6 @@ public final class LlamaWeights implements ParameterSource, AutoCloseable {
 
   @Override
   public void close() {
-    flat.close();
-    if (low != null) {
-      low.close();
-    }
+    arena.close();
   }
 }

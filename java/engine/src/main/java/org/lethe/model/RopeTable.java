@@ -3,17 +3,24 @@ package org.lethe.model;
 import org.jspecify.annotations.Nullable;
 import org.lethe.kernels.DType;
 import org.lethe.kernels.Device;
-import org.lethe.kernels.Tensor;
+import org.lethe.kernels.MemoryPlan;
 
 /**
  * Cosine and sine of every rotary angle (Su et al. 2021), computed in double: position p turns pair
  * i by p θ^(-2i/D), with Llama 3's scaling of the frequencies where the configuration has it.
  */
 final class RopeTable {
+  static final String NAME = "rope table";
+
   private RopeTable() {}
 
   /** F32 (positions, D / 2, 2). */
-  static Tensor create(Device device, LlamaConfig config, int positions) {
+  static MemoryPlan plan(LlamaConfig config, int positions) {
+    return new MemoryPlan(NAME).add(NAME, DType.F32, positions, config.headSize() / 2, 2);
+  }
+
+  /** The table of that plan, filled. */
+  static MemoryPlan.Arena create(Device device, LlamaConfig config, int positions) {
     double[] frequencies = frequencies(config);
     float[] table = new float[positions * frequencies.length * 2];
     int at = 0;
@@ -23,7 +30,9 @@ final class RopeTable {
         table[at++] = (float) Math.sin(p * frequency);
       }
     }
-    return device.of("rope table", DType.F32, table, positions, frequencies.length, 2);
+    MemoryPlan.Arena arena = plan(config, positions).allocate(device);
+    arena.get(NAME).set(table);
+    return arena;
   }
 
   /** Radians per position of each of the D / 2 pairs. */

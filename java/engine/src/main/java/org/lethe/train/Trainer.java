@@ -8,9 +8,15 @@ import java.util.Collections;
 import java.util.List;
 import java.util.Random;
 import java.util.function.BooleanSupplier;
+import java.util.function.ToLongFunction;
+import java.util.stream.Stream;
 import org.lethe.kernels.Kernels;
+import org.lethe.kernels.MemoryPlan;
 import org.lethe.model.Llama;
+import org.lethe.model.LlamaConfig;
 import org.lethe.model.LlamaWeights;
+import org.lethe.model.LlamaWork;
+import org.lethe.model.Operation;
 
 /**
  * Trains a Llama on blocks: AdamW on exact fp32 weights, a linear schedule, gradient accumulation
@@ -109,7 +115,7 @@ public final class Trainer {
     Path directory = folder.directory();
     int steps = steps();
     try (TrainingState state = new TrainingState(weights, options);
-        Llama llama = new Llama(weights)) {
+        Llama llama = new Llama(weights, options.memory())) {
       TrainingState.Position position = state.restore(directory);
       if (position == null) {
         position = TrainingState.Position.START;
@@ -148,6 +154,47 @@ public final class Trainer {
           position.bestStep(),
           position.bestStep() > 0 ? position.bestLoss() : Double.NaN);
     }
+  }
+
+  /**
+   * What training allocates at its largest, the weights and all.
+   *
+   * @param length tokens in the longest block
+   * @param workspace bytes that the device's attention backward needs, {@link
+   *     Kernels#attentionBackwardWorkspace}
+   */
+  public static List<MemoryPlan> plan(
+      LlamaConfig config,
+      TrainingOptions options,
+      int length,
+      ToLongFunction<Kernels.Heads> workspace) {
+    var plans = new ArrayList<MemoryPlan>();
+    plans.add(LlamaWeights.plan(config, options.dtype(), true));
+    plans.add(TrainingState.plan(config, options));
+    plans.addAll(
+        Llama.plan(
+            config, options.dtype(), options.batch(), length, true, options.memory(), workspace));
+    return plans;
+  }
+
+  /**
+   * What an optimizer step over full batches of {@code length} tokens a block does.
+   *
+   * @return its operations, in order
+   */
+  public static List<Operation> work(LlamaConfig config, TrainingOptions options, int length) {
+    List<Operation> pass =
+        LlamaWork.training(
+            config,
+            options.dtype(),
+            options.gradientType(),
+            options.batch(),
+            length,
+            options.memory());
+    return Stream.concat(
+            pass.stream().map(operation -> operation.times(options.accumulate())),
+            TrainingState.work(config, options).stream())
+        .toList();
   }
 
   /** Deletes the checkpoints of a run whose result is written elsewhere. */

@@ -1,6 +1,7 @@
 package org.lethe.train;
 
 import org.lethe.kernels.DType;
+import org.lethe.model.Llama;
 
 /**
  * How to train. Defaults are the paper's (Eldan & Russinovich 2023) where it says.
@@ -23,6 +24,7 @@ import org.lethe.kernels.DType;
  * @param dtype of activations and of the weights that products read; weights are exact fp32 in both
  * @param gradientType F32, or BF16 where {@code dtype} is
  * @param momentType F32, or BF16 with stochastic rounding
+ * @param memory what of a pass is in memory at a time
  */
 public record TrainingOptions(
     int epochs,
@@ -41,7 +43,8 @@ public record TrainingOptions(
     int checkpointEvery,
     DType dtype,
     DType gradientType,
-    DType momentType) {
+    DType momentType,
+    Llama.Memory memory) {
 
   /** Refuses what cannot be trained with, by the option's name. */
   public TrainingOptions {
@@ -92,7 +95,8 @@ public record TrainingOptions(
         100,
         DType.BF16,
         DType.F32,
-        DType.F32);
+        DType.F32,
+        Llama.Memory.DEFAULT);
   }
 
   /** The paper's fine-tuning: 2 epochs at 1e-6, batch 8 x 16, 5% held out. */
@@ -114,7 +118,8 @@ public record TrainingOptions(
         100,
         DType.BF16,
         DType.F32,
-        DType.F32);
+        DType.F32,
+        Llama.Memory.DEFAULT);
   }
 
   /** Learning rate of step {@code step} (from 0) of {@code steps}. */

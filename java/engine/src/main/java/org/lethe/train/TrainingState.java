@@ -20,9 +20,12 @@ import org.jspecify.annotations.Nullable;
 import org.lethe.kernels.DType;
 import org.lethe.kernels.Device;
 import org.lethe.kernels.Kernels;
+import org.lethe.kernels.MemoryPlan;
 import org.lethe.kernels.Tensor;
+import org.lethe.model.LlamaConfig;
 import org.lethe.model.LlamaParameters;
 import org.lethe.model.LlamaWeights;
+import org.lethe.model.Operation;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
@@ -47,6 +50,7 @@ final class TrainingState implements AutoCloseable {
 
   private final LlamaWeights weights;
   private final Kernels kernels;
+  private final MemoryPlan.Arena arena;
   private final Tensor gradient;
   private final LlamaParameters gradients;
   private final Tensor m;
@@ -57,15 +61,37 @@ final class TrainingState implements AutoCloseable {
     this.weights = weights;
     Device device = weights.device();
     kernels = device.kernels();
-    long n = weights.parameters().flat().elements();
-    gradient = device.allocate("gradients", options.gradientType(), n);
+    arena = plan(weights.config(), options).allocate(device);
+    gradient = arena.get("gradients");
     gradients = new LlamaParameters(weights.config(), gradient);
-    m = device.allocate("first moments", options.momentType(), n);
-    v = device.allocate("second moments", options.momentType(), n);
-    sum = device.allocate("gradient norm", DType.F64, 1);
+    m = arena.get("first moments");
+    v = arena.get("second moments");
+    sum = arena.get("gradient norm");
     kernels.fill(gradient, 0);
     kernels.fill(m, 0);
     kernels.fill(v, 0);
+  }
+
+  /** What it takes, by name; the weights are not its own. */
+  static MemoryPlan plan(LlamaConfig config, TrainingOptions options) {
+    long n = LlamaParameters.elements(config);
+    return new MemoryPlan("training state")
+        .add("gradients", options.gradientType(), n)
+        .add("first moments", options.momentType(), n)
+        .add("second moments", options.momentType(), n)
+        .add("gradient norm", DType.F64, 1);
+  }
+
+  /** What a step does once its gradients are there. */
+  static List<Operation> work(LlamaConfig config, TrainingOptions options) {
+    double n = config.parameters();
+    double g = n * options.gradientType().bytes();
+    double exact = n * 2 * Float.BYTES; // halves or whole, read and written
+    double moments = n * 2 * 2 * options.momentType().bytes();
+    return List.of(
+        new Operation("step gradient norm", 0, g, false),
+        new Operation("step AdamW", 0, g + exact + moments, false),
+        new Operation("step zero gradients", 0, g, false));
   }
 
   LlamaParameters gradients() {
@@ -319,9 +345,6 @@ final class TrainingState implements AutoCloseable {
 
   @Override
   public void close() {
-    gradient.close();
-    m.close();
-    v.close();
-    sum.close();
+    arena.close();
   }
 }

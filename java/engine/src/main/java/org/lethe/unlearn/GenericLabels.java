@@ -4,6 +4,7 @@ import java.util.Arrays;
 import org.lethe.kernels.DType;
 import org.lethe.kernels.Device;
 import org.lethe.kernels.Kernels;
+import org.lethe.kernels.MemoryPlan;
 import org.lethe.kernels.Tensor;
 
 /**
@@ -42,21 +43,35 @@ public final class GenericLabels {
               .formatted(length, translation.tokens().length, reinforced, baseline));
     }
     Device device = baseline.device();
-    try (Tensor labels = device.allocate("labels", DType.I32, alphas.length, length);
-        Tensor mapping = device.of("mapping", translation.mapping(), length)) {
-      if (translation.forbidden().length == 0) {
-        device.kernels().genericLabels(labels, baseline, reinforced, mapping, null, null, alphas);
-      } else {
-        int count = translation.forbidden().length;
-        try (Tensor forbidden = device.of("forbidden", translation.forbidden(), count);
-            Tensor after = device.of("forbidden_after", translation.forbiddenAfter(), count)) {
-          device
-              .kernels()
-              .genericLabels(labels, baseline, reinforced, mapping, forbidden, after, alphas);
-        }
+    int count = translation.forbidden().length;
+    try (MemoryPlan.Arena arena = plan(alphas.length, length, count).allocate(device)) {
+      Tensor labels = arena.get("labels");
+      Tensor mapping = arena.get("mapping");
+      mapping.set(translation.mapping());
+      Tensor forbidden = null;
+      Tensor after = null;
+      if (count > 0) {
+        forbidden = arena.get("forbidden");
+        forbidden.set(translation.forbidden());
+        after = arena.get("forbidden after");
+        after.set(translation.forbiddenAfter());
       }
+      device
+          .kernels()
+          .genericLabels(labels, baseline, reinforced, mapping, forbidden, after, alphas);
       return shifted(labels.toInts(), alphas.length, length);
     }
+  }
+
+  /** What {@link #of} takes besides the logits, by name. */
+  static MemoryPlan plan(int alphas, int length, int forbidden) {
+    var plan =
+        new MemoryPlan("labels")
+            .add("labels", DType.I32, alphas, length)
+            .add("mapping", DType.I32, length);
+    return forbidden == 0
+        ? plan
+        : plan.add("forbidden", DType.I32, forbidden).add("forbidden after", DType.I32, forbidden);
   }
 
   /**

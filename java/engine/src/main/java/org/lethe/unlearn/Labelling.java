@@ -3,11 +3,18 @@ package org.lethe.unlearn;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.function.BooleanSupplier;
+import java.util.stream.Stream;
 import org.lethe.kernels.DType;
 import org.lethe.kernels.Device;
-import org.lethe.kernels.Tensor;
+import org.lethe.kernels.MemoryPlan;
+import org.lethe.model.Llama;
+import org.lethe.model.LlamaConfig;
+import org.lethe.model.LlamaWeights;
+import org.lethe.model.LlamaWork;
+import org.lethe.model.Operation;
 import org.lethe.text.LanguageModel;
 import org.lethe.text.TextBlocks;
 
@@ -16,6 +23,9 @@ import org.lethe.text.TextBlocks;
  * through the baseline, both side by side so that no logits are stored.
  */
 public final class Labelling {
+  private static final String BASELINE = "baseline logits";
+  private static final String REINFORCED = "reinforced logits";
+
   /**
    * How to label.
    *
@@ -106,13 +116,51 @@ public final class Labelling {
       BlockTranslation translation,
       Options options) {
     int vocabulary = baseline.weights().config().vocabulary();
-    int translated = translation.tokens().length;
-    try (Tensor g = device.allocate("baseline logits", DType.F32, translated, vocabulary);
-        Tensor r = device.allocate("reinforced logits", DType.F32, block.length, vocabulary)) {
-      baseline.llama().logits(translation.tokens(), g);
-      knowing.llama().logits(block, r);
-      return GenericLabels.of(g, r, translation, GenericLabels.alphas(options.alpha()));
+    MemoryPlan plan = logits(vocabulary, translation.tokens().length, block.length);
+    try (MemoryPlan.Arena logits = plan.allocate(device)) {
+      baseline.llama().logits(translation.tokens(), logits.get(BASELINE));
+      knowing.llama().logits(block, logits.get(REINFORCED));
+      return GenericLabels.of(
+          logits.get(BASELINE),
+          logits.get(REINFORCED),
+          translation,
+          GenericLabels.alphas(options.alpha()));
     }
+  }
+
+  private static MemoryPlan logits(int vocabulary, int translated, int length) {
+    return new MemoryPlan("logits")
+        .add(BASELINE, DType.F32, translated, vocabulary)
+        .add(REINFORCED, DType.F32, length, vocabulary);
+  }
+
+  /**
+   * What labelling a block allocates at its largest, both models and all.
+   *
+   * @param length tokens in the block
+   * @param translated tokens in its translation
+   * @param forbidden tokens that are held down in it
+   */
+  public static List<MemoryPlan> plan(
+      LlamaConfig config, Options options, int length, int translated, int forbidden) {
+    var plans = new ArrayList<MemoryPlan>();
+    for (int tokens : new int[] {translated, length}) {
+      plans.add(LlamaWeights.plan(config, options.dtype(), false));
+      plans.addAll(
+          Llama.plan(config, options.dtype(), 1, tokens, false, Llama.Memory.DEFAULT, heads -> 0));
+    }
+    plans.add(logits(config.vocabulary(), translated, length));
+    plans.add(GenericLabels.plan(GenericLabels.alphas(options.alpha()).length, length, forbidden));
+    return plans;
+  }
+
+  /** What labelling a block of {@code length} tokens, translated into as many, does. */
+  public static List<Operation> work(LlamaConfig config, Options options, int length) {
+    double logits = (double) length * config.vocabulary() * Float.BYTES;
+    return Stream.concat(
+            LlamaWork.logits(config, options.dtype(), length).stream().map(each -> each.times(2)),
+            Stream.of(new Operation("generic labels", 0, 2 * logits, false)))
+        .toList();
   }
 
   private static void requireSame(Path pathA, Path pathB) throws IOException {

@@ -16,10 +16,13 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.lethe.kernels.DType;
 import org.lethe.kernels.Device;
+import org.lethe.kernels.MemoryPlan;
 import org.lethe.kernels.Tensor;
+import org.lethe.kernels.TestedDevices;
 
 /** Decoding with a cache is running without one, token by token. */
 class DecodingTest {
@@ -214,6 +217,31 @@ class DecodingTest {
       llama.decode(new int[] {1}, cache);
       refused("1 tokens after 8 do not fit a cache of 8", () -> llama.decode(new int[] {1}, cache));
     }
+  }
+
+  @ParameterizedTest
+  @MethodSource("devices")
+  void decodingAllocatesWhatWasPlanned(String name) throws IOException {
+    TinyLlama tiny = TinyLlama.tied();
+    LlamaConfig config = tiny.config();
+    int capacity = Llama.padded(PROMPT); // the rope table covers the cache, and the padding
+    for (DType dtype : new DType[] {DType.F32, DType.BF16}) {
+      var plans = new ArrayList<MemoryPlan>();
+      plans.add(LlamaWeights.plan(config, dtype, true));
+      plans.add(KeyValueCache.plan(config, dtype, capacity));
+      plans.addAll(Llama.plan(config, dtype, 1, PROMPT, false, Llama.Memory.DEFAULT, h -> 0));
+      try (Device on = TestedDevices.open(name, 1);
+          LlamaWeights weights = tiny.load(on, dtype);
+          Llama llama = new Llama(weights);
+          KeyValueCache cache = new KeyValueCache(weights, capacity)) {
+        llama.decode(tiny.tokens("prompt", PROMPT), cache);
+        PlannedMemory.isThePeak(plans, on);
+      }
+    }
+  }
+
+  static List<String> devices() {
+    return TestedDevices.names();
   }
 
   @Test

@@ -139,7 +139,7 @@ class LlamaTest {
     for (int i = 0; i < targets.length; i += 7) {
       targets[i] = Kernels.IGNORE;
     }
-    assertTrue(Golden.labelled(targets) > 2 * Activations.HEAD_ROWS, "three chunks");
+    assertTrue(Golden.labelled(targets) > 2 * Llama.Memory.DEFAULT.headRows(), "three chunks");
     float scale = 1f / Golden.labelled(targets);
     try (LlamaWeights weights = llama.load(device, DType.F32);
         Gradients whole = new Gradients(weights, DType.F32);
@@ -167,7 +167,7 @@ class LlamaTest {
       value = DType.class,
       names = {"F32", "BF16"})
   void runningIsTrainingWithoutTheGradient(DType dtype) throws IOException {
-    int length = Activations.HEAD_ROWS + 30;
+    int length = Llama.Memory.DEFAULT.headRows() + 30;
     int[] tokens = tiny.tokens("tokens", length);
     int[] targets = Golden.targets(tokens);
     double tolerance = dtype == DType.F32 ? 1e-5 : 2e-3; // bf16: training rounds its logits

@@ -19,6 +19,7 @@ import org.lethe.kernels.DType;
 import org.lethe.kernels.Device;
 import org.lethe.kernels.Kernels;
 import org.lethe.model.Gradients;
+import org.lethe.model.Llama;
 import org.lethe.model.LlamaParameters;
 import org.lethe.model.LlamaWeights;
 import org.lethe.model.TinyLlama;
@@ -42,6 +43,8 @@ final class TinyRun {
   DType dtype = DType.F32;
   DType gradientType = DType.F32;
   DType momentType = DType.F32;
+  boolean recompute = false;
+  int headRows = 512;
   List<TrainingBlock> blocks = blocks(llama, 12, 16);
   TrainingListener listener = TrainingListener.NONE;
   BooleanSupplier stop = () -> false;
@@ -87,7 +90,8 @@ final class TinyRun {
         checkpointEvery,
         dtype,
         gradientType,
-        momentType);
+        momentType,
+        new Llama.Memory(recompute, headRows));
   }
 
   Trainer trainer(LlamaWeights weights) {

@@ -11,15 +11,22 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Comparator;
 import java.util.List;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
 import org.lethe.kernels.DType;
 import org.lethe.kernels.Device;
+import org.lethe.kernels.MemoryPlan;
 import org.lethe.kernels.Tensor;
+import org.lethe.kernels.TestedDevices;
 import org.lethe.model.Llama;
+import org.lethe.model.LlamaConfig;
+import org.lethe.model.PlannedMemory;
 import org.lethe.text.LanguageModel;
 import org.lethe.text.TextBlocks;
 import org.lethe.text.TinyModel;
@@ -50,17 +57,32 @@ class LabellingTest {
     device.close();
   }
 
-  private record Labelled(int[] tokens, BlockTranslation translation) {}
+  private record Labelled(int[] tokens, BlockTranslation translation) {
+    List<MemoryPlan> plan(LlamaConfig config, Labelling.Options options) {
+      return Labelling.plan(
+          config,
+          options,
+          tokens.length,
+          translation.tokens().length,
+          translation.forbidden().length);
+    }
+  }
 
   private boolean label(Path out, int blocksAtMost, List<Labelled> heard) throws IOException {
+    return label(device, OPTIONS, out, blocksAtMost, heard);
+  }
+
+  private boolean label(
+      Device on, Labelling.Options options, Path out, int blocksAtMost, List<Labelled> heard)
+      throws IOException {
     return Labelling.run(
-        device,
+        on,
         baseline,
         reinforced,
         List.of(text),
         AnchorDictionary.read(anchors),
         out,
-        OPTIONS,
+        options,
         (done, blocks, tokens, translation, labels) -> {
           heard.add(new Labelled(tokens, translation));
           assertEquals(heard.size(), done);
@@ -120,6 +142,32 @@ class LabellingTest {
         rows[i / vocabulary][i % vocabulary] = flat[i];
       }
       return rows;
+    }
+  }
+
+  static List<String> devices() {
+    return TestedDevices.names();
+  }
+
+  @ParameterizedTest
+  @MethodSource("devices")
+  void aRunAllocatesWhatWasPlanned(String name) throws IOException {
+    for (DType dtype : new DType[] {DType.F32, DType.BF16}) {
+      var options = new Labelling.Options(5, TextBlocks.Cutting.once(200), 7, dtype);
+      try (Device on = TestedDevices.open(name, 1)) {
+        var heard = new ArrayList<Labelled>();
+        Path out = temporary.resolve("labels." + dtype);
+        assertTrue(label(on, options, out, Integer.MAX_VALUE, heard));
+        LlamaConfig config = Inputs.model(baseline);
+        PlannedMemory.isThePeak(
+            heard.stream()
+                .map(block -> block.plan(config, options))
+                .max(
+                    Comparator.comparingLong(
+                        plans -> plans.stream().mapToLong(MemoryPlan::bytes).sum()))
+                .orElseThrow(),
+            on);
+      }
     }
   }
 

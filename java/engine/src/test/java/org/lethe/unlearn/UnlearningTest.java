@@ -17,6 +17,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.lethe.kernels.DType;
 import org.lethe.kernels.Device;
+import org.lethe.model.Llama;
 import org.lethe.text.TextBlocks;
 import org.lethe.text.TinyModel;
 import org.lethe.train.TrainingListener;
@@ -53,7 +54,8 @@ class UnlearningTest {
         100,
         DType.BF16,
         DType.F32,
-        DType.F32);
+        DType.F32,
+        Llama.Memory.DEFAULT);
   }
 
   private boolean run(Path run, TrainingListener listener, BooleanSupplier stop)
