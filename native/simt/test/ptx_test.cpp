@@ -17,6 +17,9 @@ __global__ void copies(int *out) { out[threadIdx.x] = -1; }
 __global__ void arguments(int *out, int8_t small, double large) { out[threadIdx.x] = -static_cast<int>(small + large); }
 __global__ void beyond(int *) {}
 __global__ void misaligned(int *) {}
+__global__ void unwritten(int *) {}
+__global__ void no_barrier(int *) {}
+__global__ void no_wait(int *) {}
 __global__ void lane_gone(int *) {}
 __global__ void barrier_of_some(int *) {}
 __global__ void barrier_in_shuffle(int *) {}
@@ -173,6 +176,10 @@ std::string all_kernels() {
 )" + kernel("beyond", "    .shared .align 4 .b8 row[64];\n    shl.b32 %r2, %r1, 2;\n    mov.u32 %r3, row;\n    add.s32 %r3, %r3, %r2;\n"
                     "    st.shared.u32 [%r3], %r1;\n") +
          kernel("misaligned", "    ld.global.v2.u32 {%r2, %r3}, [%rd2];\n    st.global.u32 [%rd2], %r3;\n") +
+         kernel("unwritten", "    .shared .align 4 .b8 row[64];\n    ld.shared.u32 %r2, [row+12];\n    st.global.u32 [%rd2], %r2;\n") +
+         kernel("no_barrier", "    .shared .align 4 .b8 row[64];\n    st.shared.u32 [row], %r1;\n") +
+         kernel("no_wait", "    .shared .align 16 .b8 stage[1024];\n    shl.b32 %r2, %r1, 4;\n    mov.u32 %r3, stage;\n    add.s32 %r3, %r3, %r2;\n"
+                           "    cp.async.cg.shared.global [%r3], [%rd1], 16, 16;\n    ld.shared.u32 %r4, [%r3];\n") +
          kernel("lane_gone", "    setp.eq.s32 %p1, %r1, 9;\n    @%p1 ret;\n    bar.warp.sync -1;\n") +
          kernel("barrier_of_some", "    setp.gt.s32 %p1, %r1, 40;\n    @%p1 ret;\n    bar.sync 0;\n") +
          kernel("barrier_in_shuffle", "    setp.eq.s32 %p1, %r1, 3;\n    @%p1 bra $L_a;\n    bar.warp.sync -1;\n    bra.uni $L_b;\n$L_a:\n"
@@ -236,6 +243,13 @@ void mistakes_are_found() {
   expect_refused(two_collectives, cudaErrorLaunchFailure, {"divergent-warp in two_collectives", "vote.sync.ballot.b32"});
 }
 
+void the_checker_is_asked() {
+  if (!kChecked) return;
+  expect_refused(unwritten, cudaErrorIllegalAddress, {"uninitialised-read in unwritten", "byte 12 of the 64 of row (shared), at told.cu:7"});
+  expect_refused(no_barrier, cudaErrorIllegalAddress, {"race in no_barrier", "row (shared), at told.cu:7"});
+  expect_refused(no_wait, cudaErrorIllegalAddress, {"copy-in-flight in no_wait", "stage (shared)"});
+}
+
 void what_is_unknown_is_refused() {
   expect_refused(unknown_instruction, cudaErrorInvalidPtx, {"'sin.approx.f32 %f1, %f2' is not emulated", "no instruction of that name"});
   expect_refused(unknown_operands, cudaErrorInvalidPtx, {"'add.s32 %r1, %r2, %rd1' is not emulated", "other operands"});
@@ -255,6 +269,7 @@ int main() {
                           {"copies arrive", copies_arrive},
                           {"arguments have their places", arguments_have_their_places},
                           {"mistakes are found", mistakes_are_found},
+                          {"the checker is asked", the_checker_is_asked},
                           {"what is unknown is refused", what_is_unknown_is_refused}});
   std::filesystem::remove(file);
   return result;
