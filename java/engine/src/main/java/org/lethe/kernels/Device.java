@@ -178,6 +178,7 @@ public final class Device implements AutoCloseable {
       peakBytes = total;
       peak = allocations();
     }
+    DeviceAllocation.record(name, bytes);
     return new Tensor(this, name, dtype, shape.clone(), address, true);
   }
 

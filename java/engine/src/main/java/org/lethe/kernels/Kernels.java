@@ -139,7 +139,9 @@ public final class Kernels {
                       default -> throw new AssertionError(parameters);
                     })
             .toArray(MemoryLayout[]::new);
-    return library.bind("lethe_" + operation, FunctionDescriptor.of(ValueLayout.JAVA_INT, layouts));
+    MethodHandle call =
+        library.bind("lethe_" + operation, FunctionDescriptor.of(ValueLayout.JAVA_INT, layouts));
+    return KernelCall.recorded(call, operation, parameters);
   }
 
   // ---- the device -------------------------------------------------------------------------------
@@ -1297,12 +1299,69 @@ public final class Kernels {
     return tensor == null ? 0 : tensor.address();
   }
 
-  private static void contiguous(String operation, @Nullable Tensor... tensors) {
-    for (Tensor t : tensors) {
-      if (t != null && !t.isContiguous()) {
-        throw new IllegalArgumentException(operation + ": " + t + " has gaps between its rows");
-      }
+  private static void contiguous(String operation, @Nullable Tensor t) {
+    if (t != null && !t.isContiguous()) {
+      throw new IllegalArgumentException(operation + ": " + t + " has gaps between its rows");
     }
+  }
+
+  // For any number of tensors without an array of them: a call allocates nothing.
+
+  private static void contiguous(String operation, @Nullable Tensor a, @Nullable Tensor b) {
+    contiguous(operation, a);
+    contiguous(operation, b);
+  }
+
+  private static void contiguous(
+      String operation, @Nullable Tensor a, @Nullable Tensor b, @Nullable Tensor c) {
+    contiguous(operation, a, b);
+    contiguous(operation, c);
+  }
+
+  private static void contiguous(
+      String operation,
+      @Nullable Tensor a,
+      @Nullable Tensor b,
+      @Nullable Tensor c,
+      @Nullable Tensor d) {
+    contiguous(operation, a, b, c);
+    contiguous(operation, d);
+  }
+
+  private static void contiguous(
+      String operation,
+      @Nullable Tensor a,
+      @Nullable Tensor b,
+      @Nullable Tensor c,
+      @Nullable Tensor d,
+      @Nullable Tensor e) {
+    contiguous(operation, a, b, c, d);
+    contiguous(operation, e);
+  }
+
+  private static void contiguous(
+      String operation,
+      @Nullable Tensor a,
+      @Nullable Tensor b,
+      @Nullable Tensor c,
+      @Nullable Tensor d,
+      @Nullable Tensor e,
+      @Nullable Tensor f) {
+    contiguous(operation, a, b, c, d, e);
+    contiguous(operation, f);
+  }
+
+  private static void contiguous(
+      String operation,
+      @Nullable Tensor a,
+      @Nullable Tensor b,
+      @Nullable Tensor c,
+      @Nullable Tensor d,
+      @Nullable Tensor e,
+      @Nullable Tensor f,
+      @Nullable Tensor g) {
+    contiguous(operation, a, b, c, d, e, f);
+    contiguous(operation, g);
   }
 
   private static void check(boolean good, String operation, @Nullable Tensor... tensors) {

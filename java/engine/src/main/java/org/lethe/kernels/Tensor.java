@@ -17,6 +17,8 @@ public final class Tensor implements AutoCloseable {
   private final long[] shape;
   private final long stride;
   private final boolean owner;
+  private final long elements;
+  private final long width;
   private long address;
 
   Tensor(Device device, String name, DType dtype, long[] shape, long address, boolean owner) {
@@ -38,6 +40,8 @@ public final class Tensor implements AutoCloseable {
     this.stride = stride;
     this.address = address;
     this.owner = owner;
+    this.elements = elements(shape);
+    this.width = width(shape);
   }
 
   /** The product of the sizes, each at least 1; its bytes fit a long whatever the dtype. */
@@ -96,7 +100,7 @@ public final class Tensor implements AutoCloseable {
 
   /** Elements in a row: the product of all dimensions but the first. */
   public long width() {
-    return width(shape);
+    return width;
   }
 
   /** Elements from the start of a row to the start of the next. */
@@ -106,11 +110,11 @@ public final class Tensor implements AutoCloseable {
 
   /** True if rows follow each other without a gap. */
   public boolean isContiguous() {
-    return stride == width() || rows() == 1;
+    return stride == width || rows() == 1;
   }
 
   public long elements() {
-    return elements(shape);
+    return elements;
   }
 
   public long bytes() {

@@ -204,6 +204,8 @@ public final class Trainer {
 
   private TrainingListener.Step step(int done, int steps, Llama llama, TrainingState state) {
     long start = System.nanoTime();
+    var event = new TrainingStep();
+    event.begin();
     List<TrainingBlock> blocks = blocksOf(done);
     int labelled = labelled(blocks);
     double loss = 0;
@@ -236,7 +238,9 @@ public final class Trainer {
             options.seed()));
     long tokens = blocks.stream().mapToLong(b -> b.inputs().length).sum();
     double seconds = (System.nanoTime() - start) / 1e9;
-    return new TrainingListener.Step(phase, done + 1, loss, norm, rate, tokens / seconds);
+    var step = new TrainingListener.Step(phase, done + 1, loss, norm, rate, tokens / seconds);
+    event.commit(step, tokens);
+    return step;
   }
 
   private static TrainingDivergedException diverged(int step, double loss, TrainingState state) {

@@ -209,6 +209,8 @@ final class TrainingState implements AutoCloseable {
 
   private void write(Path directory, String name, Map<String, Tensor> tensors, Position position)
       throws IOException {
+    var event = new CheckpointTransfer();
+    event.begin();
     Path aside = directory.resolve(name + ".tmp");
     delete(aside);
     Files.createDirectory(aside);
@@ -229,6 +231,7 @@ final class TrainingState implements AutoCloseable {
       delete(directory.resolve(name));
       Files.move(aside, directory.resolve(name), StandardCopyOption.ATOMIC_MOVE);
       RunFolder.syncDirectory(directory);
+      event.commit("written", directory.resolve(name), tensors);
     } catch (IOException e) {
       try {
         delete(aside);
@@ -266,6 +269,8 @@ final class TrainingState implements AutoCloseable {
   }
 
   private static JsonNode read(Path checkpoint, Map<String, Tensor> tensors) throws IOException {
+    var event = new CheckpointTransfer();
+    event.begin();
     JsonNode state;
     try {
       state = new JsonMapper().readTree(Files.readAllBytes(checkpoint.resolve("state.json")));
@@ -286,6 +291,7 @@ final class TrainingState implements AutoCloseable {
         throw damaged(checkpoint, "the checksum of " + entry.getKey() + " differs", null);
       }
     }
+    event.commit("read", checkpoint, tensors);
     return state;
   }
 

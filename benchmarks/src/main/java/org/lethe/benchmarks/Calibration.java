@@ -1,0 +1,101 @@
+package org.lethe.benchmarks;
+
+import java.util.concurrent.BrokenBarrierException;
+import java.util.concurrent.CyclicBarrier;
+
+/**
+ * How fast the machine is at this moment, by work that never changes: plain Java, none of the code
+ * under test, on as many threads as there are cores, as slow as the slowest of them, as kernels
+ * are. Measured around every iteration, so that a slow machine is not taken for slow code.
+ */
+final class Calibration {
+  /** Floats a thread computes on: they stay in its first-level cache. */
+  private static final int CACHED = 4096;
+
+  private static final int ROUNDS = 8000;
+
+  /** Longs a thread reads: 32 MiB, so that all threads together overflow a shared cache. */
+  private static final int READ = 4 << 20;
+
+  private final Thread[] threads;
+  private final CyclicBarrier barrier;
+  private final float[][] cached;
+  private final long[][] read;
+  private volatile boolean reading;
+  private volatile double consumed;
+
+  /** Starts daemon threads that wait for work. */
+  Calibration() {
+    int cores = Runtime.getRuntime().availableProcessors();
+    threads = new Thread[cores];
+    barrier = new CyclicBarrier(cores + 1);
+    cached = new float[cores][CACHED];
+    read = new long[cores][READ];
+    for (int t = 0; t < cores; t++) {
+      int thread = t;
+      threads[t] = new Thread(() -> serve(thread), "calibration-" + t);
+      threads[t].setDaemon(true);
+      threads[t].start();
+    }
+    for (int i = 0; i < 5; i++) { // until it is compiled
+      arithmetic();
+      memory();
+    }
+  }
+
+  /** Seconds that a fixed number of multiplications and additions in cache took. */
+  double arithmetic() {
+    return run(false);
+  }
+
+  /** Seconds that reading a fixed number of bytes from memory took. */
+  double memory() {
+    return run(true);
+  }
+
+  private double run(boolean memory) {
+    reading = memory;
+    long start = System.nanoTime();
+    await();
+    await();
+    return (System.nanoTime() - start) / 1e9;
+  }
+
+  private void serve(int thread) {
+    while (true) {
+      await();
+      double result = reading ? sum(read[thread]) : compute(cached[thread]);
+      consumed = result;
+      await();
+    }
+  }
+
+  private static double compute(float[] x) {
+    for (int round = 0; round < ROUNDS; round++) {
+      step(x);
+    }
+    return x[0];
+  }
+
+  private static void step(float[] x) {
+    for (int i = 0; i < x.length; i++) {
+      x[i] = x[i] * 0.999f + 0.001f;
+    }
+  }
+
+  private static double sum(long[] x) {
+    long sum = 0;
+    for (long each : x) {
+      sum += each;
+    }
+    return sum;
+  }
+
+  private void await() {
+    try {
+      barrier.await();
+    } catch (InterruptedException | BrokenBarrierException e) {
+      throw new IllegalStateException("the calibration was cut off", e);
+    }
+  }
+}

@@ -1,0 +1,85 @@
+package org.lethe.benchmarks;
+
+import java.util.Arrays;
+import org.lethe.kernels.DType;
+import org.lethe.kernels.Tensor;
+import org.openjdk.jmh.annotations.Benchmark;
+import org.openjdk.jmh.annotations.Param;
+
+/** RMSNorm with the residual add in front of it, over (N, d). */
+public class RmsNorm extends Operation {
+  private static final float EPS = 1e-5f;
+
+  private record Operands(Tensor x, Tensor residual, Tensor sum, Tensor y, Tensor rstd) {}
+
+  /** Whose shapes. */
+  @Param({"SMOLLM2", "LLAMA2", "ODD"})
+  public Sizes sizes = Sizes.SMOLLM2;
+
+  private Rotation<Operands> operands;
+  private Tensor weight;
+  private Tensor dWeight;
+  private Rates.Work forward;
+  private Rates.Work backward;
+
+  /** Made by JMH. */
+  public RmsNorm() {}
+
+  @Override
+  void prepare() {
+    long n = sizes.tokens();
+    long d = sizes.width;
+    operands =
+        rotation(
+            bytes(4.0 * n * d),
+            i ->
+                new Operands(
+                    random(dtype, 1, i, n, d),
+                    random(dtype, 1, i + 1, n, d),
+                    zeros(dtype, n, d),
+                    zeros(dtype, n, d),
+                    device.of("rstd", DType.F32, ones(n), n)));
+    weight = random(dtype, 1, 0, d);
+    dWeight = zeros(DType.F32, d);
+    forward = work(5.0 * n * d, bytes(4.0 * n * d));
+    backward = work(10.0 * n * d, bytes(4.0 * n * d));
+  }
+
+  private static float[] ones(long n) {
+    float[] ones = new float[(int) n];
+    Arrays.fill(ones, 1);
+    return ones;
+  }
+
+  /** sum = x + residual, y = sum rstd weight. */
+  @Benchmark
+  public Tensor forward(Rates rates, Machine machine) {
+    Operands o = operands.next();
+    kernels.rmsnorm(o.y, o.rstd, o.sum, o.x, o.residual, weight, EPS);
+    rates.add(forward);
+    return o.y;
+  }
+
+  /** dx = dresidual + the gradient through the norm, dweight +=. */
+  @Benchmark
+  public Tensor backward(Rates rates, Machine machine) {
+    Operands o = operands.next();
+    kernels.rmsnormBackward(o.sum, dWeight, o.residual, o.x, weight, o.rstd, o.residual);
+    rates.add(backward);
+    return o.sum;
+  }
+
+  @Override
+  void check() {
+    Operands o = operands.next();
+    kernels.rmsnorm(o.y, o.rstd, o.sum, o.x, o.residual, weight, EPS);
+    float[] sum = o.sum.rows(0, 1).toFloats();
+    double squares = 0;
+    for (float each : sum) {
+      squares += (double) each * each;
+    }
+    double rstd = 1 / Math.sqrt(squares / sum.length + EPS);
+    requireNear(
+        "y's first element", sum[0] * rstd * weight.toFloats()[0], o.y.rows(0, 1).toFloats()[0]);
+  }
+}
