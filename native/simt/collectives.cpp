@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "fragments.h"
 #include "multiprocessor.h"
 #include "shadow.h"
 
@@ -228,66 +229,28 @@ void load_matrix(uint32_t *tiles, const void *row, bool transposed, Site site) {
   }
   Tiles offer = {tiles, static_cast<const char *>(row)};
   meet(~0u, what, 0, &offer, site, [transposed](Warp &warp, unsigned) {
-    uint16_t element[4][8][8];
-    for (unsigned lane = 0; lane < kLanes; lane++) {
-      const char *const from = static_cast<Tiles *>(warp.offered[lane])->row;
-      check_access(from, 16, Access::kRead, warp.threads[lane]);
-      std::memcpy(element[lane / 8][lane % 8], from, 16);
-    }
-    for (unsigned lane = 0; lane < kLanes; lane++) {
-      uint32_t *const to = static_cast<Tiles *>(warp.offered[lane])->tiles;
-      const unsigned i = lane / 4, j = lane % 4 * 2;
-      for (int tile = 0; tile < 4; tile++) {
-        const uint32_t low = transposed ? element[tile][j][i] : element[tile][i][j];
-        const uint32_t high = transposed ? element[tile][j + 1][i] : element[tile][i][j + 1];
-        to[tile] = low | high << 16;
-      }
+    const auto offer_of = [&](unsigned lane) { return static_cast<Tiles *>(warp.offered[lane]); };
+    const auto row_of = [&](unsigned lane) {
+      check_access(offer_of(lane)->row, 16, Access::kRead, warp.threads[lane]);
+      return offer_of(lane)->row;
+    };
+    const auto register_of = [&](unsigned lane, unsigned tile) -> uint32_t & { return offer_of(lane)->tiles[tile]; };
+    if (transposed) {
+      fragments::load_tiles<true>(row_of, register_of);
+    } else {
+      fragments::load_tiles<false>(row_of, register_of);
     }
   });
 }
 
-// The fragments are as the PTX ISA says of mma.m16n8k16: with g = lane / 4 and t = lane % 4 * 2, a lane holds a[g][t], a[g + 8][t],
-// a[g][t + 8], a[g + 8][t + 8], b[t][g], b[t + 8][g] and c[g][t], c[g + 8][t], each with its neighbour in t.
 void multiply_accumulate(float *c, const uint32_t *a, uint32_t b0, uint32_t b1, Site site) {
   whole_warp(Together::kMultiplyAccumulate, multiprocessor->current->warp->live, site);
   Product offer = {c, a, b0, b1};
   meet(~0u, Together::kMultiplyAccumulate, 0, &offer, site, [](Warp &warp, unsigned) {
-    typedef float Row __attribute__((vector_size(32)));
-    float left[16][16];
-    alignas(32) float right[16][8];
-    alignas(32) float sum[16][8];
-    const auto put = [](float *pair, uint32_t bits, size_t step) {
-      pair[0] = __uint_as_float(bits << 16);
-      pair[step] = __uint_as_float(bits & 0xffff0000u);
-    };
-    for (unsigned lane = 0; lane < kLanes; lane++) {
-      const Product &mine = *static_cast<Product *>(warp.offered[lane]);
-      const unsigned g = lane / 4, t = lane % 4 * 2;
-      put(&left[g][t], mine.a[0], 1);
-      put(&left[g + 8][t], mine.a[1], 1);
-      put(&left[g][t + 8], mine.a[2], 1);
-      put(&left[g + 8][t + 8], mine.a[3], 1);
-      put(&right[t][g], mine.b0, 8);
-      put(&right[t + 8][g], mine.b1, 8);
-      std::memcpy(&sum[g][t], mine.c, 8);
-      std::memcpy(&sum[g + 8][t], mine.c + 2, 8);
-    }
-    for (unsigned i = 0; i < 16; i++) {
-      Row row;
-      std::memcpy(&row, sum[i], sizeof row);
-      for (unsigned k = 0; k < 16; k++) {
-        Row other;
-        std::memcpy(&other, right[k], sizeof other);
-        row += left[i][k] * other;
-      }
-      std::memcpy(sum[i], &row, sizeof row);
-    }
-    for (unsigned lane = 0; lane < kLanes; lane++) {
-      float *const to = static_cast<Product *>(warp.offered[lane])->c;
-      const unsigned g = lane / 4, t = lane % 4 * 2;
-      std::memcpy(to, &sum[g][t], 8);
-      std::memcpy(to + 2, &sum[g + 8][t], 8);
-    }
+    const auto of = [&](unsigned lane) -> Product & { return *static_cast<Product *>(warp.offered[lane]); };
+    const auto c_of = [&](unsigned lane, unsigned i) -> float & { return of(lane).c[i]; };
+    fragments::multiply_accumulate([&](unsigned lane, unsigned i) { return of(lane).a[i]; },
+                                   [&](unsigned lane, unsigned i) { return i == 0 ? of(lane).b0 : of(lane).b1; }, c_of, c_of);
   });
 }
 

@@ -79,6 +79,11 @@ void wait_for_copies_but(int pending, Site) {
 template <class Integer>
 Integer atomic(Atomic how, Integer *address, Integer value) {
   check_access(address, sizeof(Integer), Access::kAtomic, *multiprocessor->current, __builtin_return_address(0));
+  return atomic_unchecked(how, address, value);
+}
+
+template <class Integer>
+Integer atomic_unchecked(Atomic how, Integer *address, Integer value) {
   switch (how) {
     case Atomic::kAdd: return __atomic_fetch_add(address, value, __ATOMIC_RELAXED);
     case Atomic::kAnd: return __atomic_fetch_and(address, value, __ATOMIC_RELAXED);
@@ -102,8 +107,9 @@ Integer atomic_compare_and_swap(Integer *address, Integer expected, Integer valu
   return expected;
 }
 
-#define SIMT_ATOMIC(Integer)                           \
-  template Integer atomic(Atomic, Integer *, Integer); \
+#define SIMT_ATOMIC(Integer)                                     \
+  template Integer atomic(Atomic, Integer *, Integer);           \
+  template Integer atomic_unchecked(Atomic, Integer *, Integer); \
   template Integer atomic_compare_and_swap(Integer *, Integer, Integer);
 SIMT_ATOMIC(int)
 SIMT_ATOMIC(unsigned)

@@ -12,6 +12,11 @@
 
 namespace simt {
 
+namespace ptx {
+struct Kernel;
+class Block;
+}  // namespace ptx
+
 constexpr unsigned kLanes = 32, kMostThreads = 1024, kMostWarps = kMostThreads / kLanes;
 
 // What threads of a warp, or of a block, do together.
@@ -90,6 +95,8 @@ struct Grid {
   dim3 size, block;
   size_t shared;  // bytes of dynamic shared memory
   const Call *call;
+  const ptx::Kernel *ptx = nullptr;   // that is run instead, where not NULL
+  std::vector<char> ptx_parameters = {};
 };
 
 // What went wrong.
@@ -125,6 +132,7 @@ class Multiprocessor {
   size_t region_bytes;
   Thread *threads;
   Warp warps[kMostWarps];
+  std::unique_ptr<ptx::Block> ptx_block;  // where kernels are run from PTX
   std::vector<std::vector<AsyncCopy>> copies;  // a thread's, which it has not waited for
   SharedMemory shared;
   BarrierState barrier;
@@ -160,6 +168,10 @@ class Multiprocessor {
 // Lets another thread run until the current one is ready again; somebody must have put down what it waits for.
 void suspend(Multiprocessor &m);
 void make_ready(Multiprocessor &m, Warp &warp, unsigned lanes);
+
+// An atomic operation that has been checked.
+template <class Integer>
+Integer atomic_unchecked(Atomic how, Integer *address, Integer value);
 
 // ---- failing ------------------------------------------------------------------------------------------------------------
 

@@ -31,6 +31,7 @@ Options from_environment() {
   read.memory_bytes = std::max<uint64_t>(number("MEMORY_MIB", read.memory_bytes >> 20), 1) << 20;
   read.strict = number("STRICT", 0) != 0;
   read.signals = number("SIGNALS", 0) != 0;
+  read.ptx = variable("PTX");
   return read;
 }
 

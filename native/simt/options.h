@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 namespace simt {
 
@@ -17,6 +18,7 @@ struct Options {
   uint64_t memory_bytes = uint64_t{8} << 30;  // that the device claims to have
   bool strict = false;        // kernels and copies may touch no memory but the device's
   bool signals = false;       // a segmentation fault in a kernel fails its launch
+  std::string ptx;            // files to run kernels from, or a folder of them; empty: as g++ compiled them
 };
 
 // Read from the environment by the first call; a test may change them between launches.

@@ -7,6 +7,7 @@
 #include <new>
 
 #include "multiprocessor.h"
+#include "ptx_block.h"
 #include "shadow.h"
 
 namespace simt {
@@ -118,8 +119,12 @@ void fiber_entry() {
     Multiprocessor &m = *multiprocessor;
     Thread &thread = *m.current;
     Fiber &fiber = *thread.fiber;
-    m.grid->call->run();
-    exit_thread(m, thread);
+    if (m.grid->ptx != nullptr) {
+      m.ptx_block->run();  // all threads of the block
+    } else {
+      m.grid->call->run();
+      exit_thread(m, thread);
+    }
     if (m.live == 0) {
       set_current(m, nullptr);
       m.free_fibers.push_back(&fiber);
@@ -230,6 +235,10 @@ void Multiprocessor::begin(const Grid &its_grid) {
     thread.thread = {i % size.x, i / size.x % size.y, i / (size.x * size.y)};
     thread.block_size = size;
     thread.grid_size = its_grid.size;
+  }
+  if (its_grid.ptx != nullptr) {
+    if (ptx_block == nullptr) ptx_block = std::make_unique<ptx::Block>(*this);
+    ptx_block->begin(*its_grid.ptx, its_grid.ptx_parameters.data());
   }
 }
 

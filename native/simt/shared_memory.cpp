@@ -97,6 +97,12 @@ const SharedMemory::Variable *SharedMemory::overrun() const {
   return ended(dynamic_, round_up(dynamic_.bytes, 128) - dynamic_.bytes) ? &dynamic_ : nullptr;
 }
 
+bool SharedMemory::covers(const void *address, size_t bytes) const {
+  const char *const a = static_cast<const char *>(address);
+  const auto in = [&](const Variable &variable) { return a >= variable.address && a + bytes <= variable.address + variable.bytes; };
+  return in(dynamic_) || std::ranges::any_of(variables_, in);
+}
+
 const SharedMemory::Variable *SharedMemory::nearest(const void *address) const {
   const char *const a = static_cast<const char *>(address);
   for (const Variable &variable : variables_) {

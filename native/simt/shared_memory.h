@@ -36,6 +36,9 @@ class SharedMemory {
 
   bool contains(const void *address) const { return offset(address) < kBytes; }
   size_t offset(const void *address) const { return static_cast<size_t>(static_cast<const char *>(address) - begin_); }
+  char *at(uint32_t offset) const { return begin_ + offset; }
+  // Whether all of these bytes are one variable's.
+  bool covers(const void *address, size_t bytes) const;
   // The variable that the address lies in or next to, or NULL.
   const Variable *nearest(const void *address) const;
 

@@ -3,6 +3,7 @@
 #include <unordered_set>
 
 #include "context.h"
+#include "ptx.h"
 
 struct CUgraph_st {
   std::vector<std::function<cudaError_t()>> work;
@@ -60,6 +61,18 @@ cudaError_t issue(cudaStream_t stream, std::function<cudaError_t()> work) {
 
 bool is_recording(cudaStream_t stream) { return stream != nullptr && stream->recording != nullptr; }
 
+// Has the kernel run from PTX, or says why it cannot be.
+static std::string take_ptx(Grid &grid) {
+  std::string why;
+  grid.ptx = ptx::find_kernel(options().ptx, symbol_of(grid.call->kernel), why);
+  if (grid.ptx == nullptr) return why;
+  if (const unsigned threads = grid.block.x * grid.block.y * grid.block.z; threads > grid.ptx->most_threads) {
+    return "a block of " + std::to_string(threads) + " threads, its PTX says .maxntid " + std::to_string(grid.ptx->most_threads);
+  }
+  grid.ptx_parameters = ptx::parameters_of(*grid.ptx, *grid.call, why);
+  return why;
+}
+
 cudaError_t launch(dim3 grid, dim3 block, size_t shared, cudaStream_t stream, std::shared_ptr<const Call> call) {
   const uint64_t threads = static_cast<uint64_t>(block.x) * block.y * block.z;
   const uint64_t blocks = static_cast<uint64_t>(grid.x) * grid.y * grid.z;
@@ -72,7 +85,11 @@ cudaError_t launch(dim3 grid, dim3 block, size_t shared, cudaStream_t stream, st
                   grid.x, grid.y, grid.z, block.x, block.y, block.z, shared, kMostThreads, kMostSharedBytes);
     return failed(cudaErrorInvalidConfiguration, name_of_kernel(call->kernel) + ": " + words);
   }
-  return issue(stream, [grid, block, shared, call] { return run_grid({grid, block, shared, call.get()}); });
+  Grid work = {grid, block, shared, call.get()};
+  if (!options().ptx.empty()) {
+    if (const std::string why = take_ptx(work); !why.empty()) return failed(cudaErrorInvalidPtx, name_of_kernel(call->kernel) + ": " + why);
+  }
+  return issue(stream, [work, call] { return run_grid(work); });
 }
 
 }  // namespace simt
