@@ -4,17 +4,23 @@
 namespace lethe::LETHE_TIER {
 namespace {
 
+constexpr int64_t kStretch = 1024;  // squares are summed stretch by stretch, so that long rows lose no more digits than short ones
+
 // x[i] + residual[i] as kept in T, into sum; gives the sum of the squares. residual and sum may be NULL.
 template <class T>
 inline float add_residual(T *sum, const T *x, const T *residual, int64_t d) {
-  Floats squares = zero();
-  vectors(0, d, [&](int64_t i, auto part) {
-    Floats value = load(x + i, part);
-    if (residual != nullptr) value = rounded_to(x, value + load(residual + i, part));
-    if (sum != nullptr) store(sum + i, value, part);
-    squares = fma(value, value, squares);
-  });
-  return lethe::LETHE_TIER::sum(squares);
+  float total = 0;
+  for (int64_t begin = 0; begin < d; begin += kStretch) {
+    Floats squares = zero();
+    vectors(begin, min(d, begin + kStretch), [&](int64_t i, auto part) {
+      Floats value = load(x + i, part);
+      if (residual != nullptr) value = rounded_to(x, value + load(residual + i, part));
+      if (sum != nullptr) store(sum + i, value, part);
+      squares = fma(value, value, squares);
+    });
+    total += lethe::LETHE_TIER::sum(squares);
+  }
+  return total;
 }
 
 // Rows of d_weight's partial sums: each block of rows is summed on its own, the blocks then in order.
