@@ -62,7 +62,7 @@ __device__ inline void load_halves(float (&x)[8], const uint16_t *hi, const uint
   for (int i = 0; i < 8; i++) x[i] = __uint_as_float((high[i] << 16) + low[i] - ((low[i] & 0x8000u) << 1));
 }
 
-__global__ void split_kernel(uint16_t *hi, uint16_t *lo, const float *x, int64_t n, bool wide) {
+__global__ void __launch_bounds__(kGroupThreads) split_kernel(uint16_t *hi, uint16_t *lo, const float *x, int64_t n, bool wide) {
   own_group<8>(n, wide, [&](auto whole, int64_t i) {
     float values[8];
     load<whole.value>(values, x + i, n - i);
@@ -76,7 +76,7 @@ lethe_status split(lethe_device *device, uint16_t *hi, int16_t *lo, const float 
   return LETHE_OK;
 }
 
-__global__ void join_kernel(float *x, const uint16_t *hi, const uint16_t *lo, int64_t n, bool wide) {
+__global__ void __launch_bounds__(kGroupThreads) join_kernel(float *x, const uint16_t *hi, const uint16_t *lo, int64_t n, bool wide) {
   own_group<8>(n, wide, [&](auto whole, int64_t i) {
     float values[8];
     load_halves<whole.value>(values, hi + i, lo + i, n - i);

@@ -7,7 +7,7 @@
 namespace lethe::gpu {
 
 template <class Float>
-__global__ void fill_kernel(Float *x, int64_t n, float value, bool wide) {
+__global__ void __launch_bounds__(kGroupThreads) fill_kernel(Float *x, int64_t n, float value, bool wide) {
   constexpr int kCount = kGroup<Float>;
   own_group<kCount>(n, wide, [&](auto whole, int64_t i) {
     float values[kCount];
@@ -27,7 +27,7 @@ lethe_status fill(lethe_device *device, void *x, int32_t dtype, int64_t n, float
 }
 
 template <class Target, class Source>
-__global__ void convert_kernel(Target *target, const Source *source, int64_t n, bool wide) {
+__global__ void __launch_bounds__(kGroupThreads) convert_kernel(Target *target, const Source *source, int64_t n, bool wide) {
   constexpr int kCount = kGroup<Target, Source>;
   own_group<kCount>(n, wide, [&](auto whole, int64_t i) {
     float x[kCount];

@@ -15,12 +15,12 @@ struct Alphas {
 };
 
 // A token is forbidden at positions beyond after[token]; first[g] is the least of the group g of kCount tokens.
-__global__ void allow_all_kernel(int32_t *after, int64_t n) {
+__global__ void __launch_bounds__(kLabelThreads) allow_all_kernel(int32_t *after, int64_t n) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * threads() + thread();
   if (i < n) after[i] = INT32_MAX;
 }
-__global__ void forbid_kernel(int32_t *after, int32_t *first, int count, const int32_t *forbidden, const int32_t *forbidden_after,
-                              int64_t F) {
+__global__ void __launch_bounds__(kLabelThreads)
+    forbid_kernel(int32_t *after, int32_t *first, int count, const int32_t *forbidden, const int32_t *forbidden_after, int64_t F) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * threads() + thread();
   if (i >= F) return;
   atomicMin(after + forbidden[i], forbidden_after[i]);

@@ -10,7 +10,8 @@ constexpr int kRowThreads = 128;
 
 // target (rows, width) = source[from[r]], 0 where that is negative; in units of 16 bytes or of an element
 template <class Unit>
-__global__ void gather_rows_kernel(Unit *target, const Unit *source, const int32_t *from, int64_t rows, int64_t width) {
+__global__ void __launch_bounds__(kRowThreads)
+    gather_rows_kernel(Unit *target, const Unit *source, const int32_t *from, int64_t rows, int64_t width) {
   const int64_t column = static_cast<int64_t>(blockIdx.x) * threads() + thread();
   if (column >= width) return;
   for (int64_t row = blockIdx.y; row < rows; row += gridDim.y) {
@@ -46,13 +47,13 @@ lethe_status gather_rows(lethe_device *device, void *target, const void *source,
   return LETHE_OK;
 }
 
-__global__ void no_source_kernel(int32_t *from, int64_t target_rows) {
+__global__ void __launch_bounds__(kRowThreads) no_source_kernel(int32_t *from, int64_t target_rows) {
   const int64_t row = static_cast<int64_t>(blockIdx.x) * threads() + thread();
   if (row < target_rows) from[row] = -1;
 }
 
 // from = index^-1; the last, if there are several
-__global__ void inverse_kernel(int32_t *from, const int32_t *index, int64_t rows) {
+__global__ void __launch_bounds__(kRowThreads) inverse_kernel(int32_t *from, const int32_t *index, int64_t rows) {
   const int64_t row = static_cast<int64_t>(blockIdx.x) * threads() + thread();
   if (row < rows) atomicMax(from + index[row], static_cast<int32_t>(row));
 }

@@ -137,7 +137,7 @@ final class DemoCommand implements Callable<Integer> {
   static final Unlearning.Options UNLEARN =
       new Unlearning.Options(
           training(6, 1e-4, 0),
-          new Labelling.Options(3, new TextBlocks.Cutting(BLOCK, 1), 1, DType.BF16),
+          new Labelling.Options(3, TextBlocks.Cutting.once(BLOCK), 1, DType.BF16),
           training(4, 1e-4, 0.05),
           "labels");
 
@@ -170,7 +170,7 @@ final class DemoCommand implements Callable<Integer> {
                       plain,
                       read,
                       taught,
-                      new TextBlocks.Cutting(BLOCK, 12),
+                      TextBlocks.Cutting.once(BLOCK),
                       TEACH,
                       progress,
                       Interrupts::asked)

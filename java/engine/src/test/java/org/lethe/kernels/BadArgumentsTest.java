@@ -3,6 +3,7 @@ package org.lethe.kernels;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import static org.junit.jupiter.api.DynamicTest.dynamicTest;
 
 import java.lang.foreign.Arena;
@@ -162,6 +163,11 @@ class BadArgumentsTest {
 
   // ---- indices out of range ---------------------------------------------------------------------
 
+  /** A GPU's kernels run behind the call, which does not wait to read indices. */
+  private static void assumeReadsIndices() {
+    assumeTrue(TestedDevices.isCpu(TestedDevices.names().getFirst()));
+  }
+
   private Tensor real(String name, long... shape) {
     Tensor tensor = device.allocate(name, DType.F32, shape);
     device.kernels().fill(tensor, 1);
@@ -180,6 +186,7 @@ class BadArgumentsTest {
 
   @Test
   void indicesOutOfRangeAreRefusedByTheNameOfTheOperation() {
+    assumeReadsIndices();
     Kernels k = device.kernels();
     for (int wrong : new int[] {-1, 5, Integer.MAX_VALUE, Integer.MIN_VALUE}) {
       Tensor index = ints(0, wrong, 4);
@@ -222,6 +229,7 @@ class BadArgumentsTest {
 
   @Test
   void refusedCallsWriteNothing() {
+    assumeReadsIndices();
     Tensor out = real("out", 3, 2);
     refused("embedding", () -> device.kernels().embedding(out, real("table", 5, 2), ints(0, 1, 5)));
     for (float x : out.toFloats()) {

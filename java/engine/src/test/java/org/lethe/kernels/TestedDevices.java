@@ -47,7 +47,7 @@ public final class TestedDevices {
   }
 
   /** Tiers and threads are a CPU's. */
-  static boolean isCpu(String name) {
+  public static boolean isCpu(String name) {
     return device(name).equals("cpu");
   }
 

@@ -13,6 +13,7 @@ import java.util.List;
 import java.util.SplittableRandom;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
@@ -25,6 +26,7 @@ import org.lethe.kernels.Tensor;
 import org.lethe.kernels.TestedDevices;
 
 /** Decoding with a cache is running without one, token by token. */
+@Tag("model")
 class DecodingTest {
   private static final int PROMPT = 7;
   private static final int NEW = 24;
@@ -33,7 +35,7 @@ class DecodingTest {
 
   @BeforeEach
   void open() {
-    device = Device.open("cpu", new Device.Options(1, null));
+    device = TestedDevices.open(TestedDevices.names().getFirst(), 1);
   }
 
   @AfterEach

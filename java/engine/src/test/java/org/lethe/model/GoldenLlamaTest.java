@@ -10,14 +10,17 @@ import java.util.Arrays;
 import java.util.List;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.lethe.kernels.DType;
 import org.lethe.kernels.Device;
 import org.lethe.kernels.Tensor;
+import org.lethe.kernels.TestedDevices;
 
 /** Llama against transformers' LlamaForCausalLM: logits, loss, every parameter's gradient. */
+@Tag("model")
 class GoldenLlamaTest {
   private static final double F32_DISTANCE = 1e-4;
 
@@ -25,7 +28,7 @@ class GoldenLlamaTest {
 
   @BeforeEach
   void open() {
-    device = Device.open("cpu");
+    device = TestedDevices.openAny();
   }
 
   @AfterEach

@@ -9,6 +9,7 @@ import java.io.IOException;
 import java.util.Arrays;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
@@ -17,8 +18,10 @@ import org.lethe.kernels.DType;
 import org.lethe.kernels.Device;
 import org.lethe.kernels.Kernels;
 import org.lethe.kernels.Tensor;
+import org.lethe.kernels.TestedDevices;
 
 /** What must hold between a Llama's own passes. */
+@Tag("model")
 class LlamaTest {
   private static final int LENGTH = 12;
 
@@ -28,7 +31,7 @@ class LlamaTest {
 
   @BeforeEach
   void open() {
-    device = Device.open("cpu");
+    device = TestedDevices.openAny();
   }
 
   @AfterEach

@@ -51,7 +51,8 @@ class FlightRecorderTest {
     assertTrue(checkpoints.getLast().getLong("bytes") > 1000);
     assertTrue(
         named("DeviceAllocation", events).stream()
-            .anyMatch(e -> e.getString("tensor").equals("gradients") && e.getLong("bytes") > 1000));
+            .anyMatch(
+                e -> e.getString("tensor").equals("training state") && e.getLong("bytes") > 1000));
     assertEquals(List.of(), named("KernelCall", events), "kernel calls are off unless asked for");
   }
 

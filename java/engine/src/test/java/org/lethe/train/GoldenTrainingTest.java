@@ -7,14 +7,17 @@ import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.lethe.kernels.DType;
 import org.lethe.kernels.Device;
+import org.lethe.kernels.TestedDevices;
 import org.lethe.model.Golden;
 
 /** Ten steps of AdamW against torch.optim.AdamW on transformers' Llama. */
+@Tag("model")
 class GoldenTrainingTest {
   @ParameterizedTest
   @CsvSource({"tied, 0.0", "tied, 0.1", "untied, 0.0", "untied, 0.1"})
@@ -22,7 +25,7 @@ class GoldenTrainingTest {
     Golden golden = Golden.read(name);
     List<Double> losses = new ArrayList<>();
     TinyRun run = run(golden, decay, losses);
-    try (Device device = Device.open("cpu")) {
+    try (Device device = TestedDevices.openAny()) {
       TinyRun.Result result = run.run(device, directory);
       assertLosses(golden, decay, losses, 1e-4);
       if (decay == golden.json().path("trained_decay").asDouble()) {
@@ -50,7 +53,7 @@ class GoldenTrainingTest {
     run.dtype = DType.BF16;
     run.gradientType = gradientType;
     run.momentType = momentType;
-    try (Device device = Device.open("cpu")) {
+    try (Device device = TestedDevices.openAny()) {
       TinyRun.Result result = run.run(device, directory);
       assertLosses(golden, decay, losses, 0.01);
       for (String parameter : golden.parameters()) {
