@@ -10,21 +10,19 @@ import java.util.Map;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.TestInstance;
 import org.junit.jupiter.api.io.TempDir;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
 /** The bundle itself, made of the jars of this build, where nothing of the environment is left. */
-@TestInstance(TestInstance.Lifecycle.PER_CLASS)
 class BundleRun {
   private static final long LIMIT = 60L << 20;
 
-  @TempDir private Path temporary;
-  private Path bundle;
+  @TempDir private static Path temporary;
+  private static Path bundle;
 
   @BeforeAll
-  void make() throws IOException, InterruptedException {
+  static void make() throws IOException, InterruptedException {
     Path file = temporary.resolve("bundle.tar.gz");
     Map<String, String> environment =
         Map.of("JAVA_HOME", System.getProperty("java.home"), "PATH", System.getenv("PATH"));
