@@ -50,12 +50,13 @@ final class Life implements AutoCloseable {
   /** The options that the launcher, {@code ./lethe}, starts Java with. */
   private static List<String> launcherOptions() throws IOException {
     String launcher = Files.readString(Path.of("..", "..", "lethe"));
-    Matcher java = Pattern.compile("java=\\((.*?)-cp", Pattern.DOTALL).matcher(launcher);
+    Matcher java = Pattern.compile("java=\\((.*?)\\)\\R", Pattern.DOTALL).matcher(launcher);
     if (!java.find()) {
       throw new AssertionError("the launcher's java=(...) is not found");
     }
     return Pattern.compile("\\s+")
         .splitAsStream(java.group(1))
+        .map(word -> word.replace("'", ""))
         .filter(word -> word.startsWith("-") && !word.contains("$"))
         .toList();
   }
