@@ -46,20 +46,34 @@ void prepare(Fiber &fiber, void (*entry)(), size_t stagger) {
 
 #if defined(__SANITIZE_ADDRESS__)
 
+static thread_local Fiber *left = nullptr;  // for another, or NULL where never to come back
+
+// The sanitizer knows the stack that was left: the first one, of which the fiber does not know it yet, too.
+static void arrived(void *fake_stack) {
+  const void *bottom = nullptr;
+  size_t bytes = 0;
+  __sanitizer_finish_switch_fiber(fake_stack, &bottom, &bytes);
+  if (left == nullptr) return;
+  left->stack = static_cast<char *>(const_cast<void *>(bottom));
+  left->stack_bytes = bytes;
+}
+
 void switch_fiber(Fiber &from, Fiber &to) {
+  left = &from;
   __sanitizer_start_switch_fiber(&from.fake_stack, to.stack, to.stack_bytes);
   simt_switch_stack(&from.stack_pointer, to.stack_pointer);
-  __sanitizer_finish_switch_fiber(from.fake_stack, nullptr, nullptr);
+  arrived(from.fake_stack);
 }
 
 void leave_fiber(Fiber &to) {
   void *nowhere;
+  left = nullptr;
   __sanitizer_start_switch_fiber(nullptr, to.stack, to.stack_bytes);
   simt_switch_stack(&nowhere, to.stack_pointer);
   __builtin_unreachable();
 }
 
-void arrived_in_fiber() { __sanitizer_finish_switch_fiber(nullptr, nullptr, nullptr); }
+void arrived_in_fiber() { arrived(nullptr); }
 
 #else
 
