@@ -2,12 +2,10 @@
 #include "device.h"
 
 #include <cinttypes>
-#include <cstdio>
 #include <cstring>
 #include <string>
 #include <string_view>
 #include <unordered_map>
-#include <unordered_set>
 #include <vector>
 
 #include "check.h"
@@ -632,7 +630,7 @@ lethe_status lethe_event_milliseconds(lethe_device *device, lethe_event *from, l
         if (!from->recorded || !to->recorded) return fail(LETHE_INVALID_ARGUMENT, "event_milliseconds: an event is not recorded");
         device->on(nullptr);
         float elapsed = 0;
-        device->check(cudaEventSynchronize(to->event), "cudaEventSynchronize");
+        for (lethe_event *event : {from, to}) device->check(cudaEventSynchronize(event->event), "cudaEventSynchronize");
         device->check(cudaEventElapsedTime(&elapsed, from->event, to->event), "cudaEventElapsedTime");
         *milliseconds = elapsed;
         return LETHE_OK;

@@ -45,7 +45,7 @@ void launch(lethe_device *device, lethe_stream *stream, dim3 grid, int block, in
             Arguments... arguments) {
   const cudaStream_t on = device->on(stream);
 #if defined(__CUDACC__)
-  if (shared > 48 * 1024) {
+  if (shared > 0) {  // unasked, 48 KiB hold what the kernel declares itself as well
     device->check(cudaFuncSetAttribute(reinterpret_cast<const void *>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
                                        static_cast<int>(shared)),
                   "cudaFuncSetAttribute");
@@ -278,18 +278,6 @@ __device__ inline void block_groups(const Float *row, int64_t n, float rest, Bod
 }
 
 // ---- on the device: threads together ------------------------------------------------------------------------------------
-
-__device__ inline float warp_sum(float x) {
-#pragma unroll
-  for (int offset = kWarp / 2; offset > 0; offset /= 2) x += __shfl_xor_sync(kAll, x, offset);
-  return x;
-}
-
-__device__ inline float warp_max(float x) {
-#pragma unroll
-  for (int offset = kWarp / 2; offset > 0; offset /= 2) x = fmaxf(x, __shfl_xor_sync(kAll, x, offset));
-  return x;
-}
 
 // move(x), for each number that a value is made of; structs have their own.
 template <class T, class Move>

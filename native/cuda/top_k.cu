@@ -49,14 +49,14 @@ __device__ inline int32_t index_of(uint64_t key) { return static_cast<int32_t>(0
 constexpr int kDigitBits = 8;
 constexpr int kDigits = 1 << kDigitBits;
 
-struct Place {
+struct Bucket {
   int digit;   // the highest digit with at least `wanted` keys at or above it
   int within;  // how many of its own keys are wanted
   int count;   // how many it has
 };
 
 // In counts (kDigits), by one warp
-__device__ inline Place place(const int *counts, int wanted) {
+__device__ inline Bucket place(const int *counts, int wanted) {
   constexpr int kEach = kDigits / kWarp;
   const int lane = thread() % kWarp, last = kDigits - 1 - lane * kEach;  // lane 0 has the highest digits
   int own = 0;
@@ -67,7 +67,7 @@ __device__ inline Place place(const int *counts, int wanted) {
     if (lane >= offset) above += other;
   }
   above -= own;
-  Place found{0, 0, 0};
+  Bucket found{0, 0, 0};
   const bool mine = above < wanted && wanted <= above + own;
   for (int j = 0; j < kEach && found.count == 0; j++) {
     const int count = counts[last - j];
@@ -82,7 +82,7 @@ __device__ inline Place place(const int *counts, int wanted) {
 template <class Float>
 __device__ inline uint64_t threshold(const Float *logits, int64_t V, int k) {
   LETHE_SHARED(int, counts, [kDigits]);
-  LETHE_SHARED(Place, shared_place, [1]);
+  LETHE_SHARED(Bucket, shared_place, [1]);
   uint64_t prefix = 0;
   int wanted = k, shift = 64;
   do {
@@ -95,11 +95,11 @@ __device__ inline uint64_t threshold(const Float *logits, int64_t V, int k) {
     }
     __syncthreads();
     if (thread() < kWarp) {
-      const Place found = place(counts, wanted);
+      const Bucket found = place(counts, wanted);
       if (thread() == 0) shared_place[0] = found;
     }
     __syncthreads();
-    const Place found = shared_place[0];
+    const Bucket found = shared_place[0];
     prefix = prefix << kDigitBits | static_cast<uint64_t>(found.digit);
     wanted = found.within;
     if (found.count == found.within) break;  // all that begin so

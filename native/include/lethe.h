@@ -9,7 +9,7 @@
  *               operation's name and shapes; the text belongs to the calling thread and lives until its next failing call.
  *   Checks      Null and misaligned pointers, sizes below their minimum, products of sizes that overflow, and unknown dtypes are
  *               always refused with LETHE_INVALID_ARGUMENT before anything is written. Index tensors (tokens, targets, rows,
- *               positions) must be in range: a CPU library checks them, others only in a debug build, so callers check as well.
+ *               positions) must be in range: a CPU library checks them, others cannot, so callers check as well.
  *   Memory      Pointers to tensors are device addresses from lethe_allocate (on a CPU any host address works). Alignment asked
  *               for is that of the element. Outputs must not overlap inputs except where a parameter says "may alias".
  *   Layout      Row-major. Where a parameter `ld_x` is given, row r of x starts at x + r * ld_x (elements, ld_x >= row width).
@@ -118,7 +118,7 @@ LETHE_API lethe_status lethe_event_milliseconds(lethe_device *device, lethe_even
 /*
  * A graph: from lethe_graph_begin to lethe_graph_end operations on the stream are recorded instead of done; lethe_graph_launch
  * then does all of them at once, with the addresses and sizes recorded, as often as it is asked. Copies to and from the host,
- * allocation and lethe_synchronize are refused while recording. A device without graphs says LETHE_UNSUPPORTED at the beginning.
+ * allocating and freeing, recording events, other graphs and lethe_synchronize are refused while recording. A device without graphs says LETHE_UNSUPPORTED at the beginning.
  */
 LETHE_API lethe_status lethe_graph_begin(lethe_device *device, lethe_stream *stream);
 LETHE_API lethe_status lethe_graph_end(lethe_device *device, lethe_stream *stream, lethe_graph **graph);

@@ -1,5 +1,5 @@
 // The functions of cuBLASLt that the host code calls (cuda/cublaslt.h): products accumulated in fp32, k after k, of exactly what
-// the descriptions say, which are checked as strictly as NVIDIA's library does, and its workspace used up.
+// the descriptions say, which are checked (sizes, strides, alignment), and its workspace used up.
 #include "../cuda/cublaslt.h"
 
 #include <algorithm>
