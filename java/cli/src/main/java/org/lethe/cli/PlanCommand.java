@@ -27,7 +27,7 @@ import picocli.CommandLine.Spec;
     description = {
       "Says what a phase of the method will take: memory by name, to the byte what a run allocates;",
       "time by operation, at best, from what it computes and moves against two ceilings, matrix",
-      "products and memory; and the hours of the paper's run. Nothing is loaded or allocated."
+      "products and memory; and the hours of the paper's run. Without --gpu the device's own ceilings are measured."
     },
     footer = {
       "",

@@ -325,12 +325,7 @@ public final class Kernels {
       done(
           (int)
               fillHandle.invokeExact(
-                  device.handle(),
-                  x.address(),
-                  x.dtype().code(),
-                  x.elements(),
-                  value,
-                  DEFAULT_STREAM));
+                  device.handle(), at(x), x.dtype().code(), x.elements(), value, DEFAULT_STREAM));
     } catch (Throwable t) {
       throw rethrow(t);
     }
@@ -345,9 +340,9 @@ public final class Kernels {
           (int)
               convertHandle.invokeExact(
                   device.handle(),
-                  target.address(),
+                  at(target),
                   target.dtype().code(),
-                  source.address(),
+                  at(source),
                   source.dtype().code(),
                   source.elements(),
                   DEFAULT_STREAM));
@@ -363,12 +358,7 @@ public final class Kernels {
       done(
           (int)
               splitHandle.invokeExact(
-                  device.handle(),
-                  hi.address(),
-                  lo.address(),
-                  x.address(),
-                  x.elements(),
-                  DEFAULT_STREAM));
+                  device.handle(), at(hi), at(lo), at(x), x.elements(), DEFAULT_STREAM));
     } catch (Throwable t) {
       throw rethrow(t);
     }
@@ -381,12 +371,7 @@ public final class Kernels {
       done(
           (int)
               joinHandle.invokeExact(
-                  device.handle(),
-                  x.address(),
-                  hi.address(),
-                  lo.address(),
-                  x.elements(),
-                  DEFAULT_STREAM));
+                  device.handle(), at(x), at(hi), at(lo), x.elements(), DEFAULT_STREAM));
     } catch (Throwable t) {
       throw rethrow(t);
     }
@@ -423,9 +408,9 @@ public final class Kernels {
           (int)
               gatherRowsHandle.invokeExact(
                   device.handle(),
-                  target.address(),
-                  source.address(),
-                  index.address(),
+                  at(target),
+                  at(source),
+                  at(index),
                   target.dtype().code(),
                   target.rows(),
                   source.rows(),
@@ -453,9 +438,9 @@ public final class Kernels {
           (int)
               scatterRowsHandle.invokeExact(
                   device.handle(),
-                  target.address(),
-                  source.address(),
-                  index.address(),
+                  at(target),
+                  at(source),
+                  at(index),
                   target.dtype().code(),
                   source.rows(),
                   target.rows(),
@@ -485,9 +470,9 @@ public final class Kernels {
           (int)
               embeddingHandle.invokeExact(
                   device.handle(),
-                  out.address(),
-                  table.address(),
-                  tokens.address(),
+                  at(out),
+                  at(table),
+                  at(tokens),
                   out.dtype().code(),
                   out.rows(),
                   table.rows(),
@@ -514,9 +499,9 @@ public final class Kernels {
           (int)
               embeddingBackwardHandle.invokeExact(
                   device.handle(),
-                  dTable.address(),
-                  dOut.address(),
-                  tokens.address(),
+                  at(dTable),
+                  at(dOut),
+                  at(tokens),
                   dOut.dtype().code(),
                   dTable.dtype().code(),
                   dOut.rows(),
@@ -565,12 +550,12 @@ public final class Kernels {
           (int)
               rmsnormHandle.invokeExact(
                   device.handle(),
-                  y.address(),
+                  at(y),
                   address(rstd),
                   address(sum),
-                  x.address(),
+                  at(x),
                   address(residual),
-                  weight.address(),
+                  at(weight),
                   x.dtype().code(),
                   x.rows(),
                   x.width(),
@@ -619,12 +604,12 @@ public final class Kernels {
           (int)
               rmsnormBackwardHandle.invokeExact(
                   device.handle(),
-                  dX.address(),
-                  dWeight.address(),
-                  dY.address(),
-                  x.address(),
-                  weight.address(),
-                  rstd.address(),
+                  at(dX),
+                  at(dWeight),
+                  at(dY),
+                  at(x),
+                  at(weight),
+                  at(rstd),
                   address(dResidual),
                   x.dtype().code(),
                   dWeight.dtype().code(),
@@ -662,10 +647,10 @@ public final class Kernels {
           (int)
               ropeHandle.invokeExact(
                   device.handle(),
-                  x.address(),
+                  at(x),
                   x.stride(),
-                  table.address(),
-                  positions.address(),
+                  at(table),
+                  at(positions),
                   inverse ? 1 : 0,
                   x.dtype().code(),
                   x.rows(),
@@ -729,13 +714,13 @@ public final class Kernels {
           (int)
               attentionHandle.invokeExact(
                   device.handle(),
-                  out.address(),
+                  at(out),
                   out.stride(),
                   address(lse),
-                  q.address(),
+                  at(q),
                   q.stride(),
-                  k.address(),
-                  v.address(),
+                  at(k),
+                  at(v),
                   k.stride(),
                   q.dtype().code(),
                   h.B,
@@ -807,20 +792,20 @@ public final class Kernels {
           (int)
               attentionBackwardHandle.invokeExact(
                   device.handle(),
-                  dQ.address(),
+                  at(dQ),
                   dQ.stride(),
-                  dK.address(),
-                  dV.address(),
+                  at(dK),
+                  at(dV),
                   dK.stride(),
-                  dOut.address(),
+                  at(dOut),
                   dOut.stride(),
-                  out.address(),
+                  at(out),
                   out.stride(),
-                  lse.address(),
-                  q.address(),
+                  at(lse),
+                  at(q),
                   q.stride(),
-                  k.address(),
-                  v.address(),
+                  at(k),
+                  at(v),
                   k.stride(),
                   q.dtype().code(),
                   h.B,
@@ -829,7 +814,7 @@ public final class Kernels {
                   h.Hkv,
                   h.D,
                   h.scale(),
-                  workspace.address(),
+                  at(workspace),
                   workspace.bytes(),
                   DEFAULT_STREAM));
     } catch (Throwable t) {
@@ -870,12 +855,12 @@ public final class Kernels {
           (int)
               cacheWriteHandle.invokeExact(
                   device.handle(),
-                  kCache.address(),
-                  vCache.address(),
-                  k.address(),
-                  v.address(),
+                  at(kCache),
+                  at(vCache),
+                  at(k),
+                  at(v),
                   k.stride(),
-                  position.address(),
+                  at(position),
                   k.dtype().code(),
                   h.B,
                   h.T,
@@ -916,11 +901,11 @@ public final class Kernels {
           (int)
               attentionDecodeHandle.invokeExact(
                   device.handle(),
-                  out.address(),
-                  q.address(),
-                  kCache.address(),
-                  vCache.address(),
-                  position.address(),
+                  at(out),
+                  at(q),
+                  at(kCache),
+                  at(vCache),
+                  at(position),
                   q.dtype().code(),
                   h.B,
                   h.Hq,
@@ -952,9 +937,9 @@ public final class Kernels {
           (int)
               swigluHandle.invokeExact(
                   device.handle(),
-                  out.address(),
-                  gate.address(),
-                  up.address(),
+                  at(out),
+                  at(gate),
+                  at(up),
                   gate.stride(),
                   out.dtype().code(),
                   out.rows(),
@@ -990,12 +975,12 @@ public final class Kernels {
           (int)
               swigluBackwardHandle.invokeExact(
                   device.handle(),
-                  dGate.address(),
-                  dUp.address(),
+                  at(dGate),
+                  at(dUp),
                   dGate.stride(),
-                  dOut.address(),
-                  gate.address(),
-                  up.address(),
+                  at(dOut),
+                  at(gate),
+                  at(up),
                   gate.stride(),
                   dOut.dtype().code(),
                   dOut.rows(),
@@ -1027,12 +1012,12 @@ public final class Kernels {
           (int)
               matmulHandle.invokeExact(
                   device.handle(),
-                  c.address(),
+                  at(c),
                   c.stride(),
                   c.dtype().code(),
-                  a.address(),
+                  at(a),
                   a.stride(),
-                  b.address(),
+                  at(b),
                   b.stride(),
                   a.dtype().code(),
                   layout.code,
@@ -1073,10 +1058,10 @@ public final class Kernels {
           (int)
               crossEntropyHandle.invokeExact(
                   device.handle(),
-                  loss.address(),
+                  at(loss),
                   address(dLogits),
-                  logits.address(),
-                  targets.address(),
+                  at(logits),
+                  at(targets),
                   logits.dtype().code(),
                   logits.rows(),
                   logits.width(),
@@ -1104,9 +1089,9 @@ public final class Kernels {
           (int)
               tokenLogprobsHandle.invokeExact(
                   device.handle(),
-                  logprobs.address(),
-                  logits.address(),
-                  targets.address(),
+                  at(logprobs),
+                  at(logits),
+                  at(targets),
                   logits.dtype().code(),
                   logits.rows(),
                   logits.width(),
@@ -1134,9 +1119,9 @@ public final class Kernels {
           (int)
               topKHandle.invokeExact(
                   device.handle(),
-                  index.address(),
-                  probability.address(),
-                  logits.address(),
+                  at(index),
+                  at(probability),
+                  at(logits),
                   logits.dtype().code(),
                   logits.rows(),
                   logits.width(),
@@ -1156,8 +1141,8 @@ public final class Kernels {
           (int)
               argmaxHandle.invokeExact(
                   device.handle(),
-                  index.address(),
-                  logits.address(),
+                  at(index),
+                  at(logits),
                   logits.dtype().code(),
                   logits.rows(),
                   logits.width(),
@@ -1212,10 +1197,10 @@ public final class Kernels {
           (int)
               genericLabelsHandle.invokeExact(
                   device.handle(),
-                  labels.address(),
-                  baseline.address(),
-                  reinforced.address(),
-                  mapping.address(),
+                  at(labels),
+                  at(baseline),
+                  at(reinforced),
+                  at(mapping),
                   address(forbidden),
                   address(forbiddenAfter),
                   arena.allocateFrom(ValueLayout.JAVA_FLOAT, alphas).address(),
@@ -1286,11 +1271,11 @@ public final class Kernels {
           (int)
               adamwHandle.invokeExact(
                   device.handle(),
-                  weight.address(),
+                  at(weight),
                   address(low),
-                  gradient.address(),
-                  m.address(),
-                  v.address(),
+                  at(gradient),
+                  at(m),
+                  at(v),
                   weight.dtype().code(),
                   gradient.dtype().code(),
                   m.dtype().code(),
@@ -1319,8 +1304,8 @@ public final class Kernels {
           (int)
               sumOfSquaresHandle.invokeExact(
                   device.handle(),
-                  result.address(),
-                  x.address(),
+                  at(result),
+                  at(x),
                   x.dtype().code(),
                   x.elements(),
                   DEFAULT_STREAM));
@@ -1339,8 +1324,18 @@ public final class Kernels {
     return a.dtype() == b.dtype();
   }
 
-  private static long address(@Nullable Tensor tensor) {
-    return tensor == null ? 0 : tensor.address();
+  private long address(@Nullable Tensor tensor) {
+    return tensor == null ? 0 : at(tensor);
+  }
+
+  /** Another device's address would be read as one of this device. */
+  private long at(Tensor tensor) {
+    if (tensor.device() != device) {
+      throw new IllegalArgumentException(
+          "%s is on another device ('%s') than the operation ('%s')"
+              .formatted(tensor, tensor.device().name(), device.name()));
+    }
+    return tensor.address();
   }
 
   private static void contiguous(String operation, @Nullable Tensor t) {

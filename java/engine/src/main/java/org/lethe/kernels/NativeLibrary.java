@@ -12,6 +12,7 @@ import java.lang.invoke.MethodHandle;
 import java.lang.invoke.MethodHandles;
 import java.lang.invoke.MethodType;
 import java.net.JarURLConnection;
+import java.net.URI;
 import java.net.URL;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -246,7 +247,7 @@ final class NativeLibrary {
               + " (is its jar missing, or not built yet? ./lethe build --help)");
     }
     if (!(url.openConnection() instanceof JarURLConnection jar)) {
-      return Path.of(url.getPath()).toAbsolutePath();
+      return Path.of(URI.create(url.toString()));
     }
     // Named by its contents: built anew it is another file, though its size and its jar's times are
     // the same.

@@ -42,6 +42,8 @@ public final class GenericLabels {
           "a block of %d tokens, %d translated, takes as many rows of logits, not %s and %s"
               .formatted(length, translation.tokens().length, reinforced, baseline));
     }
+    within("mapping", translation.mapping(), -1, translation.tokens().length);
+    within("forbidden", translation.forbidden(), 0, (int) baseline.width());
     Device device = baseline.device();
     int count = translation.forbidden().length;
     try (MemoryPlan.Arena arena = plan(alphas.length, length, count).allocate(device)) {
@@ -60,6 +62,16 @@ public final class GenericLabels {
           .kernels()
           .genericLabels(labels, baseline, reinforced, mapping, forbidden, after, alphas);
       return shifted(labels.toInts(), alphas.length, length);
+    }
+  }
+
+  /** Not every device can look at what it is given. */
+  private static void within(String name, int[] values, int low, int high) {
+    for (int i = 0; i < values.length; i++) {
+      if (values[i] < low || values[i] >= high) {
+        throw new IllegalArgumentException(
+            "%s[%d] is %d, not in %d to %d".formatted(name, i, values[i], low, high - 1));
+      }
     }
   }
 

@@ -49,6 +49,7 @@ final class Provenance {
         String name = file.getFileName().toString();
         if (name.endsWith(".safetensors")
             || name.equals("config.json")
+            || name.equals("generation_config.json")
             || name.equals("tokenizer.json")) {
           sums.put(name, file(file));
         }

@@ -53,7 +53,7 @@ public final class TrainingPhase {
       BooleanSupplier stop)
       throws IOException {
     Inputs.texts(texts);
-    var record = record(phase, model, options);
+    var record = record(device, phase, model, options);
     record.put("text", Provenance.of(texts));
     record.put("block", cutting.block());
     record.put("cuts", cutting.cuts());
@@ -87,7 +87,7 @@ public final class TrainingPhase {
       BooleanSupplier stop)
       throws IOException {
     Map<String, Object> checksum = Provenance.of(labels);
-    var record = record("finetune", model, options);
+    var record = record(device, "finetune", model, options);
     record.put("labels", checksum);
     record.put("labels_key", key);
     return run(
@@ -102,11 +102,12 @@ public final class TrainingPhase {
         language -> LabelFile.read(labels, key, language.weights().config().vocabulary()));
   }
 
-  private static Map<String, Object> record(String phase, Path model, TrainingOptions options)
-      throws IOException {
+  private static Map<String, Object> record(
+      Device device, String phase, Path model, TrainingOptions options) throws IOException {
     Inputs.model(model);
     var record = new LinkedHashMap<String, Object>();
     record.put("lethe", Provenance.VERSION);
+    record.put("device", device.name());
     record.put("phase", phase);
     record.put("model", Provenance.of(model));
     record.put("options", options);

@@ -73,6 +73,7 @@ public final class Unlearning {
     Inputs.model(model);
     var record = new LinkedHashMap<String, Object>();
     record.put("lethe", Provenance.VERSION);
+    record.put("device", device.name());
     record.put("model", Provenance.of(model));
     record.put("text", Provenance.of(texts));
     record.put("anchors", Provenance.of(anchors));

@@ -216,6 +216,22 @@ class BadArgumentsTest {
     }
   }
 
+  @Test
+  void aTensorOfAnotherDeviceIsRefused() {
+    try (Device other = TestedDevices.openAny();
+        Tensor there = other.allocate("there", DType.F32, 3)) {
+      Tensor here = real("here", 3);
+      for (Executable mixed :
+          List.<Executable>of(
+              () -> device.kernels().fill(there, 1),
+              () -> device.kernels().convert(here, there),
+              () -> device.kernels().swiglu(here, here, there))) {
+        var e = assertThrows(IllegalArgumentException.class, mixed);
+        assertTrue(e.toString().contains("another device"), e.toString());
+      }
+    }
+  }
+
   private void labels(
       Tensor mapping,
       @org.jspecify.annotations.Nullable Tensor forbidden,

@@ -11,6 +11,7 @@ import java.util.List;
 import java.util.function.Consumer;
 import java.util.function.ToLongFunction;
 import java.util.stream.Stream;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
@@ -26,6 +27,7 @@ import org.lethe.model.TinyLlama;
 /**
  * A run allocates what was planned, and less of it where layers are recomputed, to the same bits.
  */
+@Tag("model")
 class TrainingMemoryTest {
   /** Blocks of two paddings, the last step one block short. */
   private static final int LENGTH = 80;

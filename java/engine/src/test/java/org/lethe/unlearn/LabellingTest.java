@@ -15,6 +15,7 @@ import java.util.Comparator;
 import java.util.List;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -149,6 +150,7 @@ class LabellingTest {
     return TestedDevices.names();
   }
 
+  @Tag("model")
   @ParameterizedTest
   @MethodSource("devices")
   void aRunAllocatesWhatWasPlanned(String name) throws IOException {
