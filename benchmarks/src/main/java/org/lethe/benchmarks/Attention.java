@@ -53,7 +53,7 @@ public class Attention extends Operation {
     // Two products of T x T x D a head, five backward; the causal half of them.
     double product = 2.0 * s.blocks * s.heads * s.headSize * (s.length * (s.length + 1.0) / 2);
     forward = work(2 * product, moved);
-    backward = work(5 * product, 2.5 * moved);
+    backward = work(5 * product, 2 * moved);
   }
 
   private static final int MOST_SETS = 256;

@@ -164,11 +164,14 @@ public final class Bench {
       new Runner(options(commandLine, null).build()).list();
       return 0;
     }
+    if (baseline != null) {
+      requireSame(baseline.about(), about());
+    }
     Results results = measure(commandLine, null);
+    System.out.print(Table.of(results));
     if (json != null) {
       Files.write(json, results.json());
     }
-    System.out.print(Table.of(results));
     return baseline == null ? 0 : judge(commandLine, baseline, results);
   }
 
@@ -273,6 +276,17 @@ public final class Bench {
     builder.warmupTime(commandLine.getWarmupTime().orElse(TimeValue.milliseconds(50)));
     builder.measurementIterations(commandLine.getMeasurementIterations().orElse(8));
     builder.measurementTime(commandLine.getMeasurementTime().orElse(TimeValue.milliseconds(50)));
+  }
+
+  /** Times of other settings or another machine are no baseline. */
+  private static void requireSame(Map<String, String> then, Map<String, String> now) {
+    for (String key : now.keySet()) {
+      if (!key.equals("date") && !key.equals("java") && !now.get(key).equals(then.get(key))) {
+        throw new IllegalArgumentException(
+            "the baseline was measured with %s %s, this is %s"
+                .formatted(key, then.get(key), now.get(key)));
+      }
+    }
   }
 
   /** The machine, and what ran on it. */

@@ -37,7 +37,7 @@ public class RmsNorm extends Operation {
                     random(dtype, 1, i, n, d),
                     random(dtype, 1, i + 1, n, d),
                     zeros(dtype, n, d),
-                    zeros(dtype, n, d),
+                    random(dtype, 1, i + 2, n, d),
                     device.of("rstd", DType.F32, ones(n), n)));
     weight = random(dtype, 1, 0, d);
     dWeight = zeros(DType.F32, d);
@@ -64,7 +64,7 @@ public class RmsNorm extends Operation {
   @Benchmark
   public Tensor backward(Rates rates, Machine machine) {
     Operands o = operands.next();
-    kernels.rmsnormBackward(o.sum, dWeight, o.residual, o.x, weight, o.rstd, o.residual);
+    kernels.rmsnormBackward(o.sum, dWeight, o.y, o.x, weight, o.rstd, o.residual);
     rates.add(backward);
     return o.sum;
   }

@@ -3,6 +3,7 @@ package org.lethe.benchmarks;
 import java.util.ArrayList;
 import java.util.List;
 import org.lethe.kernels.DType;
+import org.lethe.model.Llama;
 import org.lethe.model.LlamaConfig;
 import org.lethe.model.LlamaParameters;
 
@@ -107,7 +108,7 @@ final class StepCost {
     if (training) {
       add("rmsnorm again", "rmsnorm", 2 * l, 4 * d, 2 * d);
       add("rmsnorm backward", "rmsnorm_backward", 2 * l + 1, 10 * d, 4 * d);
-      add("attention backward", "attention_backward", l, 5 * scores, 5 * (q + kv));
+      add("attention backward", "attention_backward", l, 5 * scores, 4 * (q + kv));
       add("swiglu backward", "swiglu_backward", l, 12 * f, 5 * f);
       costs.add(
           new Cost(
@@ -117,13 +118,15 @@ final class StepCost {
 
   private void head(boolean training) {
     double logits = tokens * c.vocabulary();
-    product("head", 1, c.vocabulary(), c.width(), tokens, training);
+    long chunks = Math.ceilDiv((long) tokens, Llama.Memory.DEFAULT.headRows());
+    product("head", chunks, c.vocabulary(), c.width(), tokens / chunks, training);
+    double part = logits / chunks;
     add(
         "cross entropy",
         "cross_entropy",
-        1,
-        (training ? 8 : 4) * logits,
-        (training ? 2 : 1) * logits);
+        chunks,
+        (training ? 8 : 4) * part,
+        (training ? 2 : 1) * part);
     add("select rows", "gather_rows", 1, 0, 2 * tokens * c.width());
     if (training) {
       add("select rows backward", "scatter_rows", 1, 0, 2 * tokens * c.width());

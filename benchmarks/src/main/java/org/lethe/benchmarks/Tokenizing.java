@@ -51,7 +51,7 @@ public class Tokenizing {
       tokenizer = Tokenizer.open(model);
     }
     tokens = tokenizer.encode(text);
-    work = new Rates.Work(0, text.length() / 1e9, 0);
+    work = new Rates.Work(0, 0, 0);
   }
 
   /** Holds what comes back against what went in. */
