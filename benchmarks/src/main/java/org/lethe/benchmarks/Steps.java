@@ -1,5 +1,8 @@
 package org.lethe.benchmarks;
 
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 import org.lethe.format.Checkpoint;
@@ -30,6 +33,8 @@ final class Steps implements AutoCloseable {
   private final int[] targets;
   private final int[] token = new int[1];
   private final Tensor best;
+  private final Arena host = Arena.ofShared();
+  private final MemorySegment staged = host.allocate(ValueLayout.JAVA_INT);
   private @Nullable Tensor gradient;
   private @Nullable Tensor m;
   private @Nullable Tensor v;
@@ -132,7 +137,8 @@ final class Steps implements AutoCloseable {
       cache.clear();
     }
     device.kernels().argmax(best, llama.decode(token, cache));
-    token[0] = best.toInts()[0];
+    best.copyTo(staged);
+    token[0] = staged.get(ValueLayout.JAVA_INT, 0);
     if (token[0] < 0 || token[0] >= config.vocabulary()) {
       throw new IllegalStateException("the next token is " + token[0]);
     }
@@ -160,6 +166,7 @@ final class Steps implements AutoCloseable {
       cache.close();
     }
     best.close();
+    host.close();
     llama.close();
     for (Tensor tensor : new @Nullable Tensor[] {gradient, m, v}) {
       if (tensor != null) {

@@ -12,6 +12,7 @@ import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import jdk.jfr.FlightRecorder;
 import org.jspecify.annotations.Nullable;
 import tools.jackson.core.JacksonException;
 import tools.jackson.databind.json.JsonMapper;
@@ -178,7 +179,9 @@ public final class Device implements AutoCloseable {
       peakBytes = total;
       peak = allocations();
     }
-    DeviceAllocation.record(name, bytes);
+    if (FlightRecorder.isInitialized()) { // not loaded only to be told that nobody listens
+      DeviceAllocation.record(name, bytes);
+    }
     return new Tensor(this, name, dtype, shape.clone(), address, true);
   }
 

@@ -43,113 +43,97 @@ public final class Kernels {
 
   private final Device device;
   private final NativeLibrary library;
-  private final MethodHandle messageHandle;
-  private final MethodHandle openHandle;
-  private final MethodHandle closeHandle;
-  private final MethodHandle describeHandle;
-  private final MethodHandle allocateHandle;
-  private final MethodHandle freeHandle;
-  private final MethodHandle copyHandle;
-  private final MethodHandle synchronizeHandle;
-  private final MethodHandle eventCreateHandle;
-  private final MethodHandle eventDestroyHandle;
-  private final MethodHandle eventRecordHandle;
-  private final MethodHandle eventMillisecondsHandle;
-  private final MethodHandle graphBeginHandle;
-  private final MethodHandle graphEndHandle;
-  private final MethodHandle graphLaunchHandle;
-  private final MethodHandle graphDestroyHandle;
-  private final MethodHandle fillHandle;
-  private final MethodHandle convertHandle;
-  private final MethodHandle splitHandle;
-  private final MethodHandle joinHandle;
-  private final MethodHandle gatherRowsHandle;
-  private final MethodHandle scatterRowsHandle;
-  private final MethodHandle embeddingHandle;
-  private final MethodHandle embeddingBackwardHandle;
-  private final MethodHandle rmsnormHandle;
-  private final MethodHandle rmsnormBackwardHandle;
-  private final MethodHandle ropeHandle;
-  private final MethodHandle attentionHandle;
-  private final MethodHandle attentionBackwardWorkspaceHandle;
-  private final MethodHandle attentionBackwardHandle;
-  private final MethodHandle cacheWriteHandle;
-  private final MethodHandle attentionDecodeHandle;
-  private final MethodHandle swigluHandle;
-  private final MethodHandle swigluBackwardHandle;
-  private final MethodHandle matmulHandle;
-  private final MethodHandle crossEntropyHandle;
-  private final MethodHandle tokenLogprobsHandle;
-  private final MethodHandle topKHandle;
-  private final MethodHandle argmaxHandle;
-  private final MethodHandle genericLabelsHandle;
-  private final MethodHandle adamwHandle;
-  private final MethodHandle sumOfSquaresHandle;
+  private final Bound open = new Bound("open", "pp");
+  private final Bound close = new Bound("close", "p");
+  private final Bound describe = new Bound("describe", "ppl");
+  private final Bound allocate = new Bound("allocate", "plp");
+  private final Bound free = new Bound("free", "pp");
+  private final Bound copy = new Bound("copy", "ppplip");
+  private final Bound synchronize = new Bound("synchronize", "pp");
+  private final Bound eventCreate = new Bound("event_create", "pp");
+  private final Bound eventDestroy = new Bound("event_destroy", "pp");
+  private final Bound eventRecord = new Bound("event_record", "ppp");
+  private final Bound eventMilliseconds = new Bound("event_milliseconds", "pppp");
+  private final Bound graphBegin = new Bound("graph_begin", "pp");
+  private final Bound graphEnd = new Bound("graph_end", "ppp");
+  private final Bound graphLaunch = new Bound("graph_launch", "ppp");
+  private final Bound graphDestroy = new Bound("graph_destroy", "pp");
+  private final Bound fill = new Bound("fill", "ppilfp");
+  private final Bound convert = new Bound("convert", "ppipilp");
+  private final Bound split = new Bound("split", "pppplp");
+  private final Bound join = new Bound("join", "pppplp");
+  private final Bound gatherRows = new Bound("gather_rows", "ppppilllp");
+  private final Bound scatterRows = new Bound("scatter_rows", "ppppilllp");
+  private final Bound embedding = new Bound("embedding", "ppppilllp");
+  private final Bound embeddingBackward = new Bound("embedding_backward", "ppppiilllp");
+  private final Bound rmsnorm = new Bound("rmsnorm", "pppppppillfp");
+  private final Bound rmsnormBackward = new Bound("rmsnorm_backward", "ppppppppiillp");
+  private final Bound rope = new Bound("rope", "pplppiillllp");
+  private final Bound attention = new Bound("attention", "pplpplpplilllllfp");
+  private final Bound attentionBackwardWorkspace =
+      new Bound("attention_backward_workspace", "ppilllll");
+  private final Bound attentionBackward =
+      new Bound("attention_backward", "pplpplplplpplpplilllllfplp");
+  private final Bound cacheWrite = new Bound("cache_write", "ppppplpilllllp");
+  private final Bound attentionDecode = new Bound("attention_decode", "ppppppilllllfp");
+  private final Bound swiglu = new Bound("swiglu", "pppplillp");
+  private final Bound swigluBackward = new Bound("swiglu_backward", "ppplppplillp");
+  private final Bound matmul = new Bound("matmul", "ppliplpliiilllp");
+  private final Bound crossEntropy = new Bound("cross_entropy", "pppppillfp");
+  private final Bound tokenLogprobs = new Bound("token_logprobs", "ppppillp");
+  private final Bound topK = new Bound("top_k", "ppppilllp");
+  private final Bound argmax = new Bound("argmax", "pppillp");
+  private final Bound genericLabels = new Bound("generic_labels", "ppppppppilllllp");
+  private final Bound adamw = new Bound("adamw", "ppppppiiilfffffflllp");
+  private final Bound sumOfSquares = new Bound("sum_of_squares", "pppilp");
 
   Kernels(Device device, NativeLibrary library) {
     this.device = device;
     this.library = library;
-    messageHandle = library.bind("lethe_message", FunctionDescriptor.of(ValueLayout.ADDRESS));
-    openHandle = bind("open", "pp");
-    closeHandle = bind("close", "p");
-    describeHandle = bind("describe", "ppl");
-    allocateHandle = bind("allocate", "plp");
-    freeHandle = bind("free", "pp");
-    copyHandle = bind("copy", "ppplip");
-    synchronizeHandle = bind("synchronize", "pp");
-    eventCreateHandle = bind("event_create", "pp");
-    eventDestroyHandle = bind("event_destroy", "pp");
-    eventRecordHandle = bind("event_record", "ppp");
-    eventMillisecondsHandle = bind("event_milliseconds", "pppp");
-    graphBeginHandle = bind("graph_begin", "pp");
-    graphEndHandle = bind("graph_end", "ppp");
-    graphLaunchHandle = bind("graph_launch", "ppp");
-    graphDestroyHandle = bind("graph_destroy", "pp");
-    fillHandle = bind("fill", "ppilfp");
-    convertHandle = bind("convert", "ppipilp");
-    splitHandle = bind("split", "pppplp");
-    joinHandle = bind("join", "pppplp");
-    gatherRowsHandle = bind("gather_rows", "ppppilllp");
-    scatterRowsHandle = bind("scatter_rows", "ppppilllp");
-    embeddingHandle = bind("embedding", "ppppilllp");
-    embeddingBackwardHandle = bind("embedding_backward", "ppppiilllp");
-    rmsnormHandle = bind("rmsnorm", "pppppppillfp");
-    rmsnormBackwardHandle = bind("rmsnorm_backward", "ppppppppiillp");
-    ropeHandle = bind("rope", "pplppiillllp");
-    attentionHandle = bind("attention", "pplpplpplilllllfp");
-    attentionBackwardWorkspaceHandle = bind("attention_backward_workspace", "ppilllll");
-    attentionBackwardHandle = bind("attention_backward", "pplpplplplpplpplilllllfplp");
-    cacheWriteHandle = bind("cache_write", "ppppplpilllllp");
-    attentionDecodeHandle = bind("attention_decode", "ppppppilllllfp");
-    swigluHandle = bind("swiglu", "pppplillp");
-    swigluBackwardHandle = bind("swiglu_backward", "ppplppplillp");
-    matmulHandle = bind("matmul", "ppliplpliiilllp");
-    crossEntropyHandle = bind("cross_entropy", "pppppillfp");
-    tokenLogprobsHandle = bind("token_logprobs", "ppppillp");
-    topKHandle = bind("top_k", "ppppilllp");
-    argmaxHandle = bind("argmax", "pppillp");
-    genericLabelsHandle = bind("generic_labels", "ppppppppilllllp");
-    adamwHandle = bind("adamw", "ppppppiiilfffffflllp");
-    sumOfSquaresHandle = bind("sum_of_squares", "pppilp");
   }
 
-  /** Pointers are passed as the 64-bit integers they are: no object per call. */
-  private MethodHandle bind(String operation, String parameters) {
-    MemoryLayout[] layouts =
-        parameters
-            .chars()
-            .mapToObj(
-                c ->
-                    switch (c) {
-                      case 'p', 'l' -> ValueLayout.JAVA_LONG;
-                      case 'i' -> ValueLayout.JAVA_INT;
-                      case 'f' -> ValueLayout.JAVA_FLOAT;
-                      default -> throw new AssertionError(parameters);
-                    })
-            .toArray(MemoryLayout[]::new);
-    MethodHandle call =
-        library.bind("lethe_" + operation, FunctionDescriptor.of(ValueLayout.JAVA_INT, layouts));
-    return KernelCall.recorded(call, operation, parameters);
+  /**
+   * A function of the library, bound when it is first called: that takes milliseconds, and few
+   * programs call them all. Pointers are passed as the 64-bit integers they are: no object per
+   * call.
+   */
+  private final class Bound {
+    private final String operation;
+    private final String parameters;
+    private @Nullable MethodHandle handle;
+
+    /**
+     * @param parameters a letter each: p pointer, l and i integer, f float
+     */
+    Bound(String operation, String parameters) {
+      this.operation = operation;
+      this.parameters = parameters;
+    }
+
+    MethodHandle handle() {
+      MethodHandle bound = handle;
+      if (bound == null) {
+        bound = bind();
+        handle = bound;
+      }
+      return bound;
+    }
+
+    private MethodHandle bind() {
+      var layouts = new MemoryLayout[parameters.length()];
+      for (int i = 0; i < layouts.length; i++) {
+        layouts[i] =
+            switch (parameters.charAt(i)) {
+              case 'p', 'l' -> ValueLayout.JAVA_LONG;
+              case 'i' -> ValueLayout.JAVA_INT;
+              case 'f' -> ValueLayout.JAVA_FLOAT;
+              default -> throw new AssertionError(parameters);
+            };
+      }
+      MethodHandle call =
+          library.bind("lethe_" + operation, FunctionDescriptor.of(ValueLayout.JAVA_INT, layouts));
+      return RecordedCall.of(call, operation, parameters);
+    }
   }
 
   // ---- the device -------------------------------------------------------------------------------
@@ -157,7 +141,8 @@ public final class Kernels {
   long open(String options) {
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment result = arena.allocate(ValueLayout.JAVA_LONG);
-      done((int) openHandle.invokeExact(arena.allocateFrom(options).address(), result.address()));
+      done(
+          (int) open.handle().invokeExact(arena.allocateFrom(options).address(), result.address()));
       return result.get(ValueLayout.JAVA_LONG, 0);
     } catch (Throwable t) {
       throw rethrow(t);
@@ -166,7 +151,7 @@ public final class Kernels {
 
   void close(long handle) {
     try {
-      done((int) closeHandle.invokeExact(handle));
+      done((int) close.handle().invokeExact(handle));
     } catch (Throwable t) {
       throw rethrow(t);
     }
@@ -175,7 +160,9 @@ public final class Kernels {
   String describe() {
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment buffer = arena.allocate(8192);
-      done((int) describeHandle.invokeExact(device.handle(), buffer.address(), buffer.byteSize()));
+      done(
+          (int)
+              describe.handle().invokeExact(device.handle(), buffer.address(), buffer.byteSize()));
       return buffer.getString(0);
     } catch (Throwable t) {
       throw rethrow(t);
@@ -185,7 +172,7 @@ public final class Kernels {
   long allocate(long bytes) {
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment result = arena.allocate(ValueLayout.JAVA_LONG);
-      done((int) allocateHandle.invokeExact(device.handle(), bytes, result.address()));
+      done((int) allocate.handle().invokeExact(device.handle(), bytes, result.address()));
       return result.get(ValueLayout.JAVA_LONG, 0);
     } catch (Throwable t) {
       throw rethrow(t);
@@ -194,7 +181,7 @@ public final class Kernels {
 
   void free(long address) {
     try {
-      done((int) freeHandle.invokeExact(device.handle(), address));
+      done((int) free.handle().invokeExact(device.handle(), address));
     } catch (Throwable t) {
       throw rethrow(t);
     }
@@ -204,13 +191,14 @@ public final class Kernels {
     try {
       done(
           (int)
-              copyHandle.invokeExact(
-                  device.handle(),
-                  target,
-                  source.address(),
-                  bytes,
-                  HOST_TO_DEVICE,
-                  DEFAULT_STREAM));
+              copy.handle()
+                  .invokeExact(
+                      device.handle(),
+                      target,
+                      source.address(),
+                      bytes,
+                      HOST_TO_DEVICE,
+                      DEFAULT_STREAM));
     } catch (Throwable t) {
       throw rethrow(t);
     }
@@ -220,13 +208,14 @@ public final class Kernels {
     try {
       done(
           (int)
-              copyHandle.invokeExact(
-                  device.handle(),
-                  target.address(),
-                  source,
-                  bytes,
-                  DEVICE_TO_HOST,
-                  DEFAULT_STREAM));
+              copy.handle()
+                  .invokeExact(
+                      device.handle(),
+                      target.address(),
+                      source,
+                      bytes,
+                      DEVICE_TO_HOST,
+                      DEFAULT_STREAM));
     } catch (Throwable t) {
       throw rethrow(t);
     }
@@ -234,7 +223,7 @@ public final class Kernels {
 
   void synchronize() {
     try {
-      done((int) synchronizeHandle.invokeExact(device.handle(), DEFAULT_STREAM));
+      done((int) synchronize.handle().invokeExact(device.handle(), DEFAULT_STREAM));
     } catch (Throwable t) {
       throw rethrow(t);
     }
@@ -243,7 +232,7 @@ public final class Kernels {
   long eventCreate() {
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment result = arena.allocate(ValueLayout.JAVA_LONG);
-      done((int) eventCreateHandle.invokeExact(device.handle(), result.address()));
+      done((int) eventCreate.handle().invokeExact(device.handle(), result.address()));
       return result.get(ValueLayout.JAVA_LONG, 0);
     } catch (Throwable t) {
       throw rethrow(t);
@@ -252,7 +241,7 @@ public final class Kernels {
 
   void eventDestroy(long event) {
     try {
-      done((int) eventDestroyHandle.invokeExact(device.handle(), event));
+      done((int) eventDestroy.handle().invokeExact(device.handle(), event));
     } catch (Throwable t) {
       throw rethrow(t);
     }
@@ -260,7 +249,7 @@ public final class Kernels {
 
   void eventRecord(long event) {
     try {
-      done((int) eventRecordHandle.invokeExact(device.handle(), event, DEFAULT_STREAM));
+      done((int) eventRecord.handle().invokeExact(device.handle(), event, DEFAULT_STREAM));
     } catch (Throwable t) {
       throw rethrow(t);
     }
@@ -269,7 +258,9 @@ public final class Kernels {
   double eventMilliseconds(long from, long to) {
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment result = arena.allocate(ValueLayout.JAVA_DOUBLE);
-      done((int) eventMillisecondsHandle.invokeExact(device.handle(), from, to, result.address()));
+      done(
+          (int)
+              eventMilliseconds.handle().invokeExact(device.handle(), from, to, result.address()));
       return result.get(ValueLayout.JAVA_DOUBLE, 0);
     } catch (Throwable t) {
       throw rethrow(t);
@@ -279,7 +270,7 @@ public final class Kernels {
   /** False where the device has no graphs. */
   boolean graphBegin() {
     try {
-      int status = (int) graphBeginHandle.invokeExact(device.handle(), DEFAULT_STREAM);
+      int status = (int) graphBegin.handle().invokeExact(device.handle(), DEFAULT_STREAM);
       if (DeviceException.Status.of(status) == DeviceException.Status.UNSUPPORTED) {
         return false;
       }
@@ -293,7 +284,7 @@ public final class Kernels {
   long graphEnd() {
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment result = arena.allocate(ValueLayout.JAVA_LONG);
-      done((int) graphEndHandle.invokeExact(device.handle(), DEFAULT_STREAM, result.address()));
+      done((int) graphEnd.handle().invokeExact(device.handle(), DEFAULT_STREAM, result.address()));
       return result.get(ValueLayout.JAVA_LONG, 0);
     } catch (Throwable t) {
       throw rethrow(t);
@@ -302,7 +293,7 @@ public final class Kernels {
 
   void graphLaunch(long graph) {
     try {
-      done((int) graphLaunchHandle.invokeExact(device.handle(), graph, DEFAULT_STREAM));
+      done((int) graphLaunch.handle().invokeExact(device.handle(), graph, DEFAULT_STREAM));
     } catch (Throwable t) {
       throw rethrow(t);
     }
@@ -310,7 +301,7 @@ public final class Kernels {
 
   void graphDestroy(long graph) {
     try {
-      done((int) graphDestroyHandle.invokeExact(device.handle(), graph));
+      done((int) graphDestroy.handle().invokeExact(device.handle(), graph));
     } catch (Throwable t) {
       throw rethrow(t);
     }
@@ -324,8 +315,14 @@ public final class Kernels {
     try {
       done(
           (int)
-              fillHandle.invokeExact(
-                  device.handle(), at(x), x.dtype().code(), x.elements(), value, DEFAULT_STREAM));
+              fill.handle()
+                  .invokeExact(
+                      device.handle(),
+                      at(x),
+                      x.dtype().code(),
+                      x.elements(),
+                      value,
+                      DEFAULT_STREAM));
     } catch (Throwable t) {
       throw rethrow(t);
     }
@@ -334,18 +331,22 @@ public final class Kernels {
   /** target = source, rounded to nearest even where narrowed. */
   public void convert(Tensor target, Tensor source) {
     contiguous("convert", target, source);
-    check(target.elements() == source.elements(), "convert", target, source);
+    if (target.elements() != source.elements()) {
+      throw misfit("convert", target, source);
+    }
     try {
       done(
           (int)
-              convertHandle.invokeExact(
-                  device.handle(),
-                  at(target),
-                  target.dtype().code(),
-                  at(source),
-                  source.dtype().code(),
-                  source.elements(),
-                  DEFAULT_STREAM));
+              convert
+                  .handle()
+                  .invokeExact(
+                      device.handle(),
+                      at(target),
+                      target.dtype().code(),
+                      at(source),
+                      source.dtype().code(),
+                      source.elements(),
+                      DEFAULT_STREAM));
     } catch (Throwable t) {
       throw rethrow(t);
     }
@@ -357,8 +358,10 @@ public final class Kernels {
     try {
       done(
           (int)
-              splitHandle.invokeExact(
-                  device.handle(), at(hi), at(lo), at(x), x.elements(), DEFAULT_STREAM));
+              split
+                  .handle()
+                  .invokeExact(
+                      device.handle(), at(hi), at(lo), at(x), x.elements(), DEFAULT_STREAM));
     } catch (Throwable t) {
       throw rethrow(t);
     }
@@ -370,8 +373,9 @@ public final class Kernels {
     try {
       done(
           (int)
-              joinHandle.invokeExact(
-                  device.handle(), at(x), at(hi), at(lo), x.elements(), DEFAULT_STREAM));
+              join.handle()
+                  .invokeExact(
+                      device.handle(), at(x), at(hi), at(lo), x.elements(), DEFAULT_STREAM));
     } catch (Throwable t) {
       throw rethrow(t);
     }
@@ -379,43 +383,39 @@ public final class Kernels {
 
   private void halves(String operation, Tensor hi, Tensor lo, Tensor x) {
     contiguous(operation, hi, lo, x);
-    check(
-        hi.dtype() == DType.BF16
-            && lo.dtype() == DType.I16
-            && x.dtype() == DType.F32
-            && hi.elements() == x.elements()
-            && lo.elements() == x.elements(),
-        operation,
-        hi,
-        lo,
-        x);
+    if (!(hi.dtype() == DType.BF16
+        && lo.dtype() == DType.I16
+        && x.dtype() == DType.F32
+        && hi.elements() == x.elements()
+        && lo.elements() == x.elements())) {
+      throw misfit(operation, hi, lo, x);
+    }
   }
 
   /** target (rows, w) = source[index[r]], index I32 (rows). */
   public void gatherRows(Tensor target, Tensor source, Tensor index) {
     contiguous("gather_rows", target, source, index);
-    check(
-        sameType(target, source)
-            && index.dtype() == DType.I32
-            && index.elements() == target.rows()
-            && target.width() == source.width(),
-        "gather_rows",
-        target,
-        source,
-        index);
+    if (!(sameType(target, source)
+        && index.dtype() == DType.I32
+        && index.elements() == target.rows()
+        && target.width() == source.width())) {
+      throw misfit("gather_rows", target, source, index);
+    }
     try {
       done(
           (int)
-              gatherRowsHandle.invokeExact(
-                  device.handle(),
-                  at(target),
-                  at(source),
-                  at(index),
-                  target.dtype().code(),
-                  target.rows(),
-                  source.rows(),
-                  target.width(),
-                  DEFAULT_STREAM));
+              gatherRows
+                  .handle()
+                  .invokeExact(
+                      device.handle(),
+                      at(target),
+                      at(source),
+                      at(index),
+                      target.dtype().code(),
+                      target.rows(),
+                      source.rows(),
+                      target.width(),
+                      DEFAULT_STREAM));
     } catch (Throwable t) {
       throw rethrow(t);
     }
@@ -424,28 +424,27 @@ public final class Kernels {
   /** target = 0, then target[index[r]] = source[r], index I32 (rows) without repeats. */
   public void scatterRows(Tensor target, Tensor source, Tensor index) {
     contiguous("scatter_rows", target, source, index);
-    check(
-        sameType(target, source)
-            && index.dtype() == DType.I32
-            && index.elements() == source.rows()
-            && target.width() == source.width(),
-        "scatter_rows",
-        target,
-        source,
-        index);
+    if (!(sameType(target, source)
+        && index.dtype() == DType.I32
+        && index.elements() == source.rows()
+        && target.width() == source.width())) {
+      throw misfit("scatter_rows", target, source, index);
+    }
     try {
       done(
           (int)
-              scatterRowsHandle.invokeExact(
-                  device.handle(),
-                  at(target),
-                  at(source),
-                  at(index),
-                  target.dtype().code(),
-                  source.rows(),
-                  target.rows(),
-                  target.width(),
-                  DEFAULT_STREAM));
+              scatterRows
+                  .handle()
+                  .invokeExact(
+                      device.handle(),
+                      at(target),
+                      at(source),
+                      at(index),
+                      target.dtype().code(),
+                      source.rows(),
+                      target.rows(),
+                      target.width(),
+                      DEFAULT_STREAM));
     } catch (Throwable t) {
       throw rethrow(t);
     }
@@ -456,28 +455,27 @@ public final class Kernels {
   /** out (N, d) = table (V, d)[tokens (N)]. */
   public void embedding(Tensor out, Tensor table, Tensor tokens) {
     contiguous("embedding", out, table, tokens);
-    check(
-        sameType(out, table)
-            && tokens.dtype() == DType.I32
-            && tokens.elements() == out.rows()
-            && out.width() == table.width(),
-        "embedding",
-        out,
-        table,
-        tokens);
+    if (!(sameType(out, table)
+        && tokens.dtype() == DType.I32
+        && tokens.elements() == out.rows()
+        && out.width() == table.width())) {
+      throw misfit("embedding", out, table, tokens);
+    }
     try {
       done(
           (int)
-              embeddingHandle.invokeExact(
-                  device.handle(),
-                  at(out),
-                  at(table),
-                  at(tokens),
-                  out.dtype().code(),
-                  out.rows(),
-                  table.rows(),
-                  out.width(),
-                  DEFAULT_STREAM));
+              embedding
+                  .handle()
+                  .invokeExact(
+                      device.handle(),
+                      at(out),
+                      at(table),
+                      at(tokens),
+                      out.dtype().code(),
+                      out.rows(),
+                      table.rows(),
+                      out.width(),
+                      DEFAULT_STREAM));
     } catch (Throwable t) {
       throw rethrow(t);
     }
@@ -486,28 +484,27 @@ public final class Kernels {
   /** dTable (V, d) += rows of dOut (N, d). */
   public void embeddingBackward(Tensor dTable, Tensor dOut, Tensor tokens) {
     contiguous("embedding_backward", dTable, dOut, tokens);
-    check(
-        tokens.dtype() == DType.I32
-            && tokens.elements() == dOut.rows()
-            && dOut.width() == dTable.width(),
-        "embedding_backward",
-        dTable,
-        dOut,
-        tokens);
+    if (!(tokens.dtype() == DType.I32
+        && tokens.elements() == dOut.rows()
+        && dOut.width() == dTable.width())) {
+      throw misfit("embedding_backward", dTable, dOut, tokens);
+    }
     try {
       done(
           (int)
-              embeddingBackwardHandle.invokeExact(
-                  device.handle(),
-                  at(dTable),
-                  at(dOut),
-                  at(tokens),
-                  dOut.dtype().code(),
-                  dTable.dtype().code(),
-                  dOut.rows(),
-                  dTable.rows(),
-                  dOut.width(),
-                  DEFAULT_STREAM));
+              embeddingBackward
+                  .handle()
+                  .invokeExact(
+                      device.handle(),
+                      at(dTable),
+                      at(dOut),
+                      at(tokens),
+                      dOut.dtype().code(),
+                      dTable.dtype().code(),
+                      dOut.rows(),
+                      dTable.rows(),
+                      dOut.width(),
+                      DEFAULT_STREAM));
     } catch (Throwable t) {
       throw rethrow(t);
     }
@@ -529,38 +526,34 @@ public final class Kernels {
       Tensor weight,
       float eps) {
     contiguous("rmsnorm", y, rstd, sum, x, residual, weight);
-    check(
-        sameShape(y, x)
-            && sameType(y, x)
-            && sameType(weight, x)
-            && weight.elements() == x.width()
-            && (rstd == null || (rstd.dtype() == DType.F32 && rstd.elements() == x.rows()))
-            && (sum == null || (sameShape(sum, x) && sameType(sum, x)))
-            && (residual == null
-                || (sum != null && sameShape(residual, x) && sameType(residual, x))),
-        "rmsnorm",
-        y,
-        rstd,
-        sum,
-        x,
-        residual,
-        weight);
+    if (!(sameShape(y, x)
+        && sameType(y, x)
+        && sameType(weight, x)
+        && weight.elements() == x.width()
+        && (rstd == null || (rstd.dtype() == DType.F32 && rstd.elements() == x.rows()))
+        && (sum == null || (sameShape(sum, x) && sameType(sum, x)))
+        && (residual == null
+            || (sum != null && sameShape(residual, x) && sameType(residual, x))))) {
+      throw misfit("rmsnorm", y, rstd, sum, x, residual, weight);
+    }
     try {
       done(
           (int)
-              rmsnormHandle.invokeExact(
-                  device.handle(),
-                  at(y),
-                  address(rstd),
-                  address(sum),
-                  at(x),
-                  address(residual),
-                  at(weight),
-                  x.dtype().code(),
-                  x.rows(),
-                  x.width(),
-                  eps,
-                  DEFAULT_STREAM));
+              rmsnorm
+                  .handle()
+                  .invokeExact(
+                      device.handle(),
+                      at(y),
+                      address(rstd),
+                      address(sum),
+                      at(x),
+                      address(residual),
+                      at(weight),
+                      x.dtype().code(),
+                      x.rows(),
+                      x.width(),
+                      eps,
+                      DEFAULT_STREAM));
     } catch (Throwable t) {
       throw rethrow(t);
     }
@@ -580,42 +573,37 @@ public final class Kernels {
       Tensor rstd,
       @Nullable Tensor dResidual) {
     contiguous("rmsnorm_backward", dX, dWeight, dY, x, weight, rstd, dResidual);
-    check(
-        sameShape(dX, x)
-            && sameShape(dY, x)
-            && sameType(dX, x)
-            && sameType(dY, x)
-            && sameType(weight, x)
-            && weight.elements() == x.width()
-            && dWeight.elements() == x.width()
-            && rstd.dtype() == DType.F32
-            && rstd.elements() == x.rows()
-            && (dResidual == null || (sameShape(dResidual, x) && sameType(dResidual, x))),
-        "rmsnorm_backward",
-        dX,
-        dWeight,
-        dY,
-        x,
-        weight,
-        rstd,
-        dResidual);
+    if (!(sameShape(dX, x)
+        && sameShape(dY, x)
+        && sameType(dX, x)
+        && sameType(dY, x)
+        && sameType(weight, x)
+        && weight.elements() == x.width()
+        && dWeight.elements() == x.width()
+        && rstd.dtype() == DType.F32
+        && rstd.elements() == x.rows()
+        && (dResidual == null || (sameShape(dResidual, x) && sameType(dResidual, x))))) {
+      throw misfit("rmsnorm_backward", dX, dWeight, dY, x, weight, rstd, dResidual);
+    }
     try {
       done(
           (int)
-              rmsnormBackwardHandle.invokeExact(
-                  device.handle(),
-                  at(dX),
-                  at(dWeight),
-                  at(dY),
-                  at(x),
-                  at(weight),
-                  at(rstd),
-                  address(dResidual),
-                  x.dtype().code(),
-                  dWeight.dtype().code(),
-                  x.rows(),
-                  x.width(),
-                  DEFAULT_STREAM));
+              rmsnormBackward
+                  .handle()
+                  .invokeExact(
+                      device.handle(),
+                      at(dX),
+                      at(dWeight),
+                      at(dY),
+                      at(x),
+                      at(weight),
+                      at(rstd),
+                      address(dResidual),
+                      x.dtype().code(),
+                      dWeight.dtype().code(),
+                      x.rows(),
+                      x.width(),
+                      DEFAULT_STREAM));
     } catch (Throwable t) {
       throw rethrow(t);
     }
@@ -631,33 +619,31 @@ public final class Kernels {
   public void rope(Tensor x, Tensor table, Tensor positions, boolean inverse) {
     contiguous("rope", table, positions);
     long headSize = table.rank() == 3 ? table.size(1) * 2 : 0;
-    check(
-        table.rank() == 3
-            && table.size(2) == 2
-            && table.dtype() == DType.F32
-            && positions.dtype() == DType.I32
-            && positions.elements() == x.rows()
-            && x.width() % headSize == 0,
-        "rope",
-        x,
-        table,
-        positions);
+    if (!(table.rank() == 3
+        && table.size(2) == 2
+        && table.dtype() == DType.F32
+        && positions.dtype() == DType.I32
+        && positions.elements() == x.rows()
+        && x.width() % headSize == 0)) {
+      throw misfit("rope", x, table, positions);
+    }
     try {
       done(
           (int)
-              ropeHandle.invokeExact(
-                  device.handle(),
-                  at(x),
-                  x.stride(),
-                  at(table),
-                  at(positions),
-                  inverse ? 1 : 0,
-                  x.dtype().code(),
-                  x.rows(),
-                  x.width() / headSize,
-                  headSize,
-                  table.rows(),
-                  DEFAULT_STREAM));
+              rope.handle()
+                  .invokeExact(
+                      device.handle(),
+                      at(x),
+                      x.stride(),
+                      at(table),
+                      at(positions),
+                      inverse ? 1 : 0,
+                      x.dtype().code(),
+                      x.rows(),
+                      x.width() / headSize,
+                      headSize,
+                      table.rows(),
+                      DEFAULT_STREAM));
     } catch (Throwable t) {
       throw rethrow(t);
     }
@@ -696,40 +682,37 @@ public final class Kernels {
    */
   public void attention(Tensor out, @Nullable Tensor lse, Tensor q, Tensor k, Tensor v, Heads h) {
     contiguous("attention", lse);
-    check(
-        h.fit(q, k, v)
-            && sameShape(out, q)
-            && sameType(out, q)
-            && sameType(k, q)
-            && sameType(v, q)
-            && (lse == null || (lse.dtype() == DType.F32 && lse.elements() == h.B * h.Hq * h.T)),
-        "attention",
-        out,
-        lse,
-        q,
-        k,
-        v);
+    if (!(h.fit(q, k, v)
+        && sameShape(out, q)
+        && sameType(out, q)
+        && sameType(k, q)
+        && sameType(v, q)
+        && (lse == null || (lse.dtype() == DType.F32 && lse.elements() == h.B * h.Hq * h.T)))) {
+      throw misfit("attention", out, lse, q, k, v);
+    }
     try {
       done(
           (int)
-              attentionHandle.invokeExact(
-                  device.handle(),
-                  at(out),
-                  out.stride(),
-                  address(lse),
-                  at(q),
-                  q.stride(),
-                  at(k),
-                  at(v),
-                  k.stride(),
-                  q.dtype().code(),
-                  h.B,
-                  h.T,
-                  h.Hq,
-                  h.Hkv,
-                  h.D,
-                  h.scale(),
-                  DEFAULT_STREAM));
+              attention
+                  .handle()
+                  .invokeExact(
+                      device.handle(),
+                      at(out),
+                      out.stride(),
+                      address(lse),
+                      at(q),
+                      q.stride(),
+                      at(k),
+                      at(v),
+                      k.stride(),
+                      q.dtype().code(),
+                      h.B,
+                      h.T,
+                      h.Hq,
+                      h.Hkv,
+                      h.D,
+                      h.scale(),
+                      DEFAULT_STREAM));
     } catch (Throwable t) {
       throw rethrow(t);
     }
@@ -741,8 +724,10 @@ public final class Kernels {
       MemorySegment result = arena.allocate(ValueLayout.JAVA_LONG);
       done(
           (int)
-              attentionBackwardWorkspaceHandle.invokeExact(
-                  device.handle(), result.address(), dtype.code(), h.B, h.T, h.Hq, h.Hkv, h.D));
+              attentionBackwardWorkspace
+                  .handle()
+                  .invokeExact(
+                      device.handle(), result.address(), dtype.code(), h.B, h.T, h.Hq, h.Hkv, h.D));
       return result.get(ValueLayout.JAVA_LONG, 0);
     } catch (Throwable t) {
       throw rethrow(t);
@@ -763,60 +748,53 @@ public final class Kernels {
       Heads h,
       Tensor workspace) {
     contiguous("attention_backward", lse, workspace);
-    check(
-        h.fit(q, k, v)
-            && h.fit(dQ, dK, dV)
-            && sameShape(out, q)
-            && sameShape(dOut, q)
-            && sameType(out, q)
-            && sameType(dOut, q)
-            && sameType(k, q)
-            && sameType(v, q)
-            && sameType(dQ, q)
-            && sameType(dK, q)
-            && sameType(dV, q)
-            && lse.dtype() == DType.F32
-            && lse.elements() == h.B * h.Hq * h.T,
-        "attention_backward",
-        dQ,
-        dK,
-        dV,
-        dOut,
-        out,
-        lse,
-        q,
-        k,
-        v);
+    if (!(h.fit(q, k, v)
+        && h.fit(dQ, dK, dV)
+        && sameShape(out, q)
+        && sameShape(dOut, q)
+        && sameType(out, q)
+        && sameType(dOut, q)
+        && sameType(k, q)
+        && sameType(v, q)
+        && sameType(dQ, q)
+        && sameType(dK, q)
+        && sameType(dV, q)
+        && lse.dtype() == DType.F32
+        && lse.elements() == h.B * h.Hq * h.T)) {
+      throw misfit("attention_backward", dQ, dK, dV, dOut, out, lse, q, k, v);
+    }
     try {
       done(
           (int)
-              attentionBackwardHandle.invokeExact(
-                  device.handle(),
-                  at(dQ),
-                  dQ.stride(),
-                  at(dK),
-                  at(dV),
-                  dK.stride(),
-                  at(dOut),
-                  dOut.stride(),
-                  at(out),
-                  out.stride(),
-                  at(lse),
-                  at(q),
-                  q.stride(),
-                  at(k),
-                  at(v),
-                  k.stride(),
-                  q.dtype().code(),
-                  h.B,
-                  h.T,
-                  h.Hq,
-                  h.Hkv,
-                  h.D,
-                  h.scale(),
-                  at(workspace),
-                  workspace.bytes(),
-                  DEFAULT_STREAM));
+              attentionBackward
+                  .handle()
+                  .invokeExact(
+                      device.handle(),
+                      at(dQ),
+                      dQ.stride(),
+                      at(dK),
+                      at(dV),
+                      dK.stride(),
+                      at(dOut),
+                      dOut.stride(),
+                      at(out),
+                      out.stride(),
+                      at(lse),
+                      at(q),
+                      q.stride(),
+                      at(k),
+                      at(v),
+                      k.stride(),
+                      q.dtype().code(),
+                      h.B,
+                      h.T,
+                      h.Hq,
+                      h.Hkv,
+                      h.D,
+                      h.scale(),
+                      at(workspace),
+                      workspace.bytes(),
+                      DEFAULT_STREAM));
     } catch (Throwable t) {
       throw rethrow(t);
     }
@@ -828,46 +806,43 @@ public final class Kernels {
   public void cacheWrite(
       Tensor kCache, Tensor vCache, Tensor k, Tensor v, Tensor position, Heads h) {
     contiguous("cache_write", kCache, vCache);
-    check(
-        kCache.rank() == 4
-            && sameShape(kCache, vCache)
-            && kCache.size(0) == h.B
-            && kCache.size(1) == h.Hkv
-            && kCache.size(3) == h.D
-            && sameType(kCache, k)
-            && sameType(vCache, k)
-            && sameType(v, k)
-            && k.rows() == h.B * h.T
-            && v.rows() == h.B * h.T
-            && k.width() == h.Hkv * h.D
-            && v.width() == h.Hkv * h.D
-            && k.stride() == v.stride()
-            && h.T <= kCache.size(2)
-            && position.dtype() == DType.I32,
-        "cache_write",
-        kCache,
-        vCache,
-        k,
-        v,
-        position);
+    if (!(kCache.rank() == 4
+        && sameShape(kCache, vCache)
+        && kCache.size(0) == h.B
+        && kCache.size(1) == h.Hkv
+        && kCache.size(3) == h.D
+        && sameType(kCache, k)
+        && sameType(vCache, k)
+        && sameType(v, k)
+        && k.rows() == h.B * h.T
+        && v.rows() == h.B * h.T
+        && k.width() == h.Hkv * h.D
+        && v.width() == h.Hkv * h.D
+        && k.stride() == v.stride()
+        && h.T <= kCache.size(2)
+        && position.dtype() == DType.I32)) {
+      throw misfit("cache_write", kCache, vCache, k, v, position);
+    }
     try {
       done(
           (int)
-              cacheWriteHandle.invokeExact(
-                  device.handle(),
-                  at(kCache),
-                  at(vCache),
-                  at(k),
-                  at(v),
-                  k.stride(),
-                  at(position),
-                  k.dtype().code(),
-                  h.B,
-                  h.T,
-                  h.Hkv,
-                  h.D,
-                  kCache.size(2),
-                  DEFAULT_STREAM));
+              cacheWrite
+                  .handle()
+                  .invokeExact(
+                      device.handle(),
+                      at(kCache),
+                      at(vCache),
+                      at(k),
+                      at(v),
+                      k.stride(),
+                      at(position),
+                      k.dtype().code(),
+                      h.B,
+                      h.T,
+                      h.Hkv,
+                      h.D,
+                      kCache.size(2),
+                      DEFAULT_STREAM));
     } catch (Throwable t) {
       throw rethrow(t);
     }
@@ -877,43 +852,40 @@ public final class Kernels {
   public void attentionDecode(
       Tensor out, Tensor q, Tensor kCache, Tensor vCache, Tensor position, Heads h) {
     contiguous("attention_decode", out, q, kCache, vCache);
-    check(
-        kCache.rank() == 4
-            && sameShape(kCache, vCache)
-            && kCache.size(0) == h.B
-            && kCache.size(1) == h.Hkv
-            && kCache.size(3) == h.D
-            && sameShape(out, q)
-            && q.rows() == h.B
-            && q.width() == h.Hq * h.D
-            && sameType(out, q)
-            && sameType(kCache, q)
-            && sameType(vCache, q)
-            && position.dtype() == DType.I32,
-        "attention_decode",
-        out,
-        q,
-        kCache,
-        vCache,
-        position);
+    if (!(kCache.rank() == 4
+        && sameShape(kCache, vCache)
+        && kCache.size(0) == h.B
+        && kCache.size(1) == h.Hkv
+        && kCache.size(3) == h.D
+        && sameShape(out, q)
+        && q.rows() == h.B
+        && q.width() == h.Hq * h.D
+        && sameType(out, q)
+        && sameType(kCache, q)
+        && sameType(vCache, q)
+        && position.dtype() == DType.I32)) {
+      throw misfit("attention_decode", out, q, kCache, vCache, position);
+    }
     try {
       done(
           (int)
-              attentionDecodeHandle.invokeExact(
-                  device.handle(),
-                  at(out),
-                  at(q),
-                  at(kCache),
-                  at(vCache),
-                  at(position),
-                  q.dtype().code(),
-                  h.B,
-                  h.Hq,
-                  h.Hkv,
-                  h.D,
-                  kCache.size(2),
-                  h.scale(),
-                  DEFAULT_STREAM));
+              attentionDecode
+                  .handle()
+                  .invokeExact(
+                      device.handle(),
+                      at(out),
+                      at(q),
+                      at(kCache),
+                      at(vCache),
+                      at(position),
+                      q.dtype().code(),
+                      h.B,
+                      h.Hq,
+                      h.Hkv,
+                      h.D,
+                      kCache.size(2),
+                      h.scale(),
+                      DEFAULT_STREAM));
     } catch (Throwable t) {
       throw rethrow(t);
     }
@@ -922,29 +894,28 @@ public final class Kernels {
   /** out (N, F) = silu(gate) * up; gate and up (N, F) share a stride. */
   public void swiglu(Tensor out, Tensor gate, Tensor up) {
     contiguous("swiglu", out);
-    check(
-        sameShape(out, gate)
-            && sameShape(up, gate)
-            && sameType(out, gate)
-            && sameType(up, gate)
-            && gate.stride() == up.stride(),
-        "swiglu",
-        out,
-        gate,
-        up);
+    if (!(sameShape(out, gate)
+        && sameShape(up, gate)
+        && sameType(out, gate)
+        && sameType(up, gate)
+        && gate.stride() == up.stride())) {
+      throw misfit("swiglu", out, gate, up);
+    }
     try {
       done(
           (int)
-              swigluHandle.invokeExact(
-                  device.handle(),
-                  at(out),
-                  at(gate),
-                  at(up),
-                  gate.stride(),
-                  out.dtype().code(),
-                  out.rows(),
-                  out.width(),
-                  DEFAULT_STREAM));
+              swiglu
+                  .handle()
+                  .invokeExact(
+                      device.handle(),
+                      at(out),
+                      at(gate),
+                      at(up),
+                      gate.stride(),
+                      out.dtype().code(),
+                      out.rows(),
+                      out.width(),
+                      DEFAULT_STREAM));
     } catch (Throwable t) {
       throw rethrow(t);
     }
@@ -953,39 +924,36 @@ public final class Kernels {
   /** dGate and dUp from dOut (N, F); they may be gate and up. */
   public void swigluBackward(Tensor dGate, Tensor dUp, Tensor dOut, Tensor gate, Tensor up) {
     contiguous("swiglu_backward", dOut);
-    check(
-        sameShape(dOut, gate)
-            && sameShape(up, gate)
-            && sameShape(dGate, gate)
-            && sameShape(dUp, gate)
-            && sameType(dOut, gate)
-            && sameType(up, gate)
-            && sameType(dGate, gate)
-            && sameType(dUp, gate)
-            && gate.stride() == up.stride()
-            && dGate.stride() == dUp.stride(),
-        "swiglu_backward",
-        dGate,
-        dUp,
-        dOut,
-        gate,
-        up);
+    if (!(sameShape(dOut, gate)
+        && sameShape(up, gate)
+        && sameShape(dGate, gate)
+        && sameShape(dUp, gate)
+        && sameType(dOut, gate)
+        && sameType(up, gate)
+        && sameType(dGate, gate)
+        && sameType(dUp, gate)
+        && gate.stride() == up.stride()
+        && dGate.stride() == dUp.stride())) {
+      throw misfit("swiglu_backward", dGate, dUp, dOut, gate, up);
+    }
     try {
       done(
           (int)
-              swigluBackwardHandle.invokeExact(
-                  device.handle(),
-                  at(dGate),
-                  at(dUp),
-                  dGate.stride(),
-                  at(dOut),
-                  at(gate),
-                  at(up),
-                  gate.stride(),
-                  dOut.dtype().code(),
-                  dOut.rows(),
-                  dOut.width(),
-                  DEFAULT_STREAM));
+              swigluBackward
+                  .handle()
+                  .invokeExact(
+                      device.handle(),
+                      at(dGate),
+                      at(dUp),
+                      dGate.stride(),
+                      at(dOut),
+                      at(gate),
+                      at(up),
+                      gate.stride(),
+                      dOut.dtype().code(),
+                      dOut.rows(),
+                      dOut.width(),
+                      DEFAULT_STREAM));
     } catch (Throwable t) {
       throw rethrow(t);
     }
@@ -997,35 +965,34 @@ public final class Kernels {
     long k = layout == Layout.TN ? a.rows() : a.width();
     long n = layout == Layout.NT ? b.rows() : b.width();
     long kOfB = layout == Layout.NT ? b.width() : b.rows();
-    check(
-        k == kOfB
-            && c.rows() == m
-            && c.width() == n
-            && sameType(a, b)
-            && (sameType(c, a) || c.dtype() == DType.F32),
-        "matmul " + layout,
-        c,
-        a,
-        b);
+    if (!(k == kOfB
+        && c.rows() == m
+        && c.width() == n
+        && sameType(a, b)
+        && (sameType(c, a) || c.dtype() == DType.F32))) {
+      throw misfit("matmul " + layout, c, a, b);
+    }
     try {
       done(
           (int)
-              matmulHandle.invokeExact(
-                  device.handle(),
-                  at(c),
-                  c.stride(),
-                  c.dtype().code(),
-                  at(a),
-                  a.stride(),
-                  at(b),
-                  b.stride(),
-                  a.dtype().code(),
-                  layout.code,
-                  accumulate ? 1 : 0,
-                  m,
-                  n,
-                  k,
-                  DEFAULT_STREAM));
+              matmul
+                  .handle()
+                  .invokeExact(
+                      device.handle(),
+                      at(c),
+                      c.stride(),
+                      c.dtype().code(),
+                      at(a),
+                      a.stride(),
+                      at(b),
+                      b.stride(),
+                      a.dtype().code(),
+                      layout.code,
+                      accumulate ? 1 : 0,
+                      m,
+                      n,
+                      k,
+                      DEFAULT_STREAM));
     } catch (Throwable t) {
       throw rethrow(t);
     }
@@ -1042,31 +1009,29 @@ public final class Kernels {
   public void crossEntropy(
       Tensor loss, @Nullable Tensor dLogits, Tensor logits, Tensor targets, float scale) {
     contiguous("cross_entropy", loss, dLogits, logits, targets);
-    check(
-        loss.dtype() == DType.F32
-            && loss.elements() == logits.rows()
-            && targets.dtype() == DType.I32
-            && targets.elements() == logits.rows()
-            && (dLogits == null || (sameShape(dLogits, logits) && sameType(dLogits, logits))),
-        "cross_entropy",
-        loss,
-        dLogits,
-        logits,
-        targets);
+    if (!(loss.dtype() == DType.F32
+        && loss.elements() == logits.rows()
+        && targets.dtype() == DType.I32
+        && targets.elements() == logits.rows()
+        && (dLogits == null || (sameShape(dLogits, logits) && sameType(dLogits, logits))))) {
+      throw misfit("cross_entropy", loss, dLogits, logits, targets);
+    }
     try {
       done(
           (int)
-              crossEntropyHandle.invokeExact(
-                  device.handle(),
-                  at(loss),
-                  address(dLogits),
-                  at(logits),
-                  at(targets),
-                  logits.dtype().code(),
-                  logits.rows(),
-                  logits.width(),
-                  scale,
-                  DEFAULT_STREAM));
+              crossEntropy
+                  .handle()
+                  .invokeExact(
+                      device.handle(),
+                      at(loss),
+                      address(dLogits),
+                      at(logits),
+                      at(targets),
+                      logits.dtype().code(),
+                      logits.rows(),
+                      logits.width(),
+                      scale,
+                      DEFAULT_STREAM));
     } catch (Throwable t) {
       throw rethrow(t);
     }
@@ -1075,27 +1040,26 @@ public final class Kernels {
   /** logprobs F32 (N) = log softmax(logits (N, V))[targets I32 (N)]. */
   public void tokenLogprobs(Tensor logprobs, Tensor logits, Tensor targets) {
     contiguous("token_logprobs", logprobs, logits, targets);
-    check(
-        logprobs.dtype() == DType.F32
-            && logprobs.elements() == logits.rows()
-            && targets.dtype() == DType.I32
-            && targets.elements() == logits.rows(),
-        "token_logprobs",
-        logprobs,
-        logits,
-        targets);
+    if (!(logprobs.dtype() == DType.F32
+        && logprobs.elements() == logits.rows()
+        && targets.dtype() == DType.I32
+        && targets.elements() == logits.rows())) {
+      throw misfit("token_logprobs", logprobs, logits, targets);
+    }
     try {
       done(
           (int)
-              tokenLogprobsHandle.invokeExact(
-                  device.handle(),
-                  at(logprobs),
-                  at(logits),
-                  at(targets),
-                  logits.dtype().code(),
-                  logits.rows(),
-                  logits.width(),
-                  DEFAULT_STREAM));
+              tokenLogprobs
+                  .handle()
+                  .invokeExact(
+                      device.handle(),
+                      at(logprobs),
+                      at(logits),
+                      at(targets),
+                      logits.dtype().code(),
+                      logits.rows(),
+                      logits.width(),
+                      DEFAULT_STREAM));
     } catch (Throwable t) {
       throw rethrow(t);
     }
@@ -1104,29 +1068,27 @@ public final class Kernels {
   /** The k most probable tokens of each row: index I32 (N, k), probability F32 (N, k). */
   public void topK(Tensor index, Tensor probability, Tensor logits) {
     contiguous("top_k", index, probability, logits);
-    check(
-        index.dtype() == DType.I32
-            && probability.dtype() == DType.F32
-            && sameShape(index, probability)
-            && index.rows() == logits.rows()
-            && index.width() <= logits.width(),
-        "top_k",
-        index,
-        probability,
-        logits);
+    if (!(index.dtype() == DType.I32
+        && probability.dtype() == DType.F32
+        && sameShape(index, probability)
+        && index.rows() == logits.rows()
+        && index.width() <= logits.width())) {
+      throw misfit("top_k", index, probability, logits);
+    }
     try {
       done(
           (int)
-              topKHandle.invokeExact(
-                  device.handle(),
-                  at(index),
-                  at(probability),
-                  at(logits),
-                  logits.dtype().code(),
-                  logits.rows(),
-                  logits.width(),
-                  index.width(),
-                  DEFAULT_STREAM));
+              topK.handle()
+                  .invokeExact(
+                      device.handle(),
+                      at(index),
+                      at(probability),
+                      at(logits),
+                      logits.dtype().code(),
+                      logits.rows(),
+                      logits.width(),
+                      index.width(),
+                      DEFAULT_STREAM));
     } catch (Throwable t) {
       throw rethrow(t);
     }
@@ -1135,18 +1097,22 @@ public final class Kernels {
   /** index I32 (N): the largest logit of each row, the lowest of equals; -1 for a row with NaN. */
   public void argmax(Tensor index, Tensor logits) {
     contiguous("argmax", index, logits);
-    check(index.dtype() == DType.I32 && index.elements() == logits.rows(), "argmax", index, logits);
+    if (!(index.dtype() == DType.I32 && index.elements() == logits.rows())) {
+      throw misfit("argmax", index, logits);
+    }
     try {
       done(
           (int)
-              argmaxHandle.invokeExact(
-                  device.handle(),
-                  at(index),
-                  at(logits),
-                  logits.dtype().code(),
-                  logits.rows(),
-                  logits.width(),
-                  DEFAULT_STREAM));
+              argmax
+                  .handle()
+                  .invokeExact(
+                      device.handle(),
+                      at(index),
+                      at(logits),
+                      logits.dtype().code(),
+                      logits.rows(),
+                      logits.width(),
+                      DEFAULT_STREAM));
     } catch (Throwable t) {
       throw rethrow(t);
     }
@@ -1172,45 +1138,42 @@ public final class Kernels {
       @Nullable Tensor forbiddenAfter,
       float[] alphas) {
     contiguous("generic_labels", labels, baseline, reinforced, mapping, forbidden, forbiddenAfter);
-    check(
-        labels.dtype() == DType.I32
-            && labels.elements() == alphas.length * reinforced.rows()
-            && baseline.width() == reinforced.width()
-            && sameType(baseline, reinforced)
-            && mapping.dtype() == DType.I32
-            && mapping.elements() == reinforced.rows()
-            && (forbidden == null) == (forbiddenAfter == null)
-            && (forbidden == null
-                || forbiddenAfter == null
-                || (forbidden.dtype() == DType.I32
-                    && forbiddenAfter.dtype() == DType.I32
-                    && forbidden.elements() == forbiddenAfter.elements())),
-        "generic_labels",
-        labels,
-        baseline,
-        reinforced,
-        mapping,
-        forbidden,
-        forbiddenAfter);
+    if (!(labels.dtype() == DType.I32
+        && labels.elements() == alphas.length * reinforced.rows()
+        && baseline.width() == reinforced.width()
+        && sameType(baseline, reinforced)
+        && mapping.dtype() == DType.I32
+        && mapping.elements() == reinforced.rows()
+        && (forbidden == null) == (forbiddenAfter == null)
+        && (forbidden == null
+            || forbiddenAfter == null
+            || (forbidden.dtype() == DType.I32
+                && forbiddenAfter.dtype() == DType.I32
+                && forbidden.elements() == forbiddenAfter.elements())))) {
+      throw misfit(
+          "generic_labels", labels, baseline, reinforced, mapping, forbidden, forbiddenAfter);
+    }
     try (Arena arena = Arena.ofConfined()) {
       done(
           (int)
-              genericLabelsHandle.invokeExact(
-                  device.handle(),
-                  at(labels),
-                  at(baseline),
-                  at(reinforced),
-                  at(mapping),
-                  address(forbidden),
-                  address(forbiddenAfter),
-                  arena.allocateFrom(ValueLayout.JAVA_FLOAT, alphas).address(),
-                  baseline.dtype().code(),
-                  reinforced.rows(),
-                  baseline.rows(),
-                  baseline.width(),
-                  forbidden == null ? 0L : forbidden.elements(),
-                  (long) alphas.length,
-                  DEFAULT_STREAM));
+              genericLabels
+                  .handle()
+                  .invokeExact(
+                      device.handle(),
+                      at(labels),
+                      at(baseline),
+                      at(reinforced),
+                      at(mapping),
+                      address(forbidden),
+                      address(forbiddenAfter),
+                      arena.allocateFrom(ValueLayout.JAVA_FLOAT, alphas).address(),
+                      baseline.dtype().code(),
+                      reinforced.rows(),
+                      baseline.rows(),
+                      baseline.width(),
+                      forbidden == null ? 0L : forbidden.elements(),
+                      (long) alphas.length,
+                      DEFAULT_STREAM));
     } catch (Throwable t) {
       throw rethrow(t);
     }
@@ -1253,43 +1216,40 @@ public final class Kernels {
       long first) {
     contiguous("adamw", weight, low, gradient, m, v);
     long n = weight.elements();
-    check(
-        (weight.dtype() == DType.F32) == (low == null)
-            && (low == null || (low.dtype() == DType.I16 && low.elements() == n))
-            && gradient.elements() == n
-            && m.elements() == n
-            && v.elements() == n
-            && sameType(m, v),
-        "adamw",
-        weight,
-        low,
-        gradient,
-        m,
-        v);
+    if (!((weight.dtype() == DType.F32) == (low == null)
+        && (low == null || (low.dtype() == DType.I16 && low.elements() == n))
+        && gradient.elements() == n
+        && m.elements() == n
+        && v.elements() == n
+        && sameType(m, v))) {
+      throw misfit("adamw", weight, low, gradient, m, v);
+    }
     try {
       done(
           (int)
-              adamwHandle.invokeExact(
-                  device.handle(),
-                  at(weight),
-                  address(low),
-                  at(gradient),
-                  at(m),
-                  at(v),
-                  weight.dtype().code(),
-                  gradient.dtype().code(),
-                  m.dtype().code(),
-                  n,
-                  how.learningRate(),
-                  how.beta1(),
-                  how.beta2(),
-                  how.eps(),
-                  how.weightDecay(),
-                  how.gradientScale(),
-                  how.step(),
-                  how.seed(),
-                  first,
-                  DEFAULT_STREAM));
+              adamw
+                  .handle()
+                  .invokeExact(
+                      device.handle(),
+                      at(weight),
+                      address(low),
+                      at(gradient),
+                      at(m),
+                      at(v),
+                      weight.dtype().code(),
+                      gradient.dtype().code(),
+                      m.dtype().code(),
+                      n,
+                      how.learningRate(),
+                      how.beta1(),
+                      how.beta2(),
+                      how.eps(),
+                      how.weightDecay(),
+                      how.gradientScale(),
+                      how.step(),
+                      how.seed(),
+                      first,
+                      DEFAULT_STREAM));
     } catch (Throwable t) {
       throw rethrow(t);
     }
@@ -1298,17 +1258,21 @@ public final class Kernels {
   /** result F64 (1) = the sum of x², in double. */
   public void sumOfSquares(Tensor result, Tensor x) {
     contiguous("sum_of_squares", result, x);
-    check(result.dtype() == DType.F64 && result.elements() == 1, "sum_of_squares", result, x);
+    if (!(result.dtype() == DType.F64 && result.elements() == 1)) {
+      throw misfit("sum_of_squares", result, x);
+    }
     try {
       done(
           (int)
-              sumOfSquaresHandle.invokeExact(
-                  device.handle(),
-                  at(result),
-                  at(x),
-                  x.dtype().code(),
-                  x.elements(),
-                  DEFAULT_STREAM));
+              sumOfSquares
+                  .handle()
+                  .invokeExact(
+                      device.handle(),
+                      at(result),
+                      at(x),
+                      x.dtype().code(),
+                      x.elements(),
+                      DEFAULT_STREAM));
     } catch (Throwable t) {
       throw rethrow(t);
     }
@@ -1403,18 +1367,18 @@ public final class Kernels {
     contiguous(operation, g);
   }
 
-  private static void check(boolean good, String operation, @Nullable Tensor... tensors) {
-    if (!good) {
-      throw new IllegalArgumentException(
-          operation + ": shapes or dtypes do not fit: " + Arrays.toString(tensors));
-    }
+  private static IllegalArgumentException misfit(String operation, @Nullable Tensor... tensors) {
+    return new IllegalArgumentException(
+        operation + ": shapes or dtypes do not fit: " + Arrays.toString(tensors));
   }
 
   private void done(int status) {
     if (status != 0) {
       String message;
       try {
-        message = ((MemorySegment) messageHandle.invokeExact()).reinterpret(65536).getString(0);
+        MethodHandle last =
+            library.bind("lethe_message", FunctionDescriptor.of(ValueLayout.ADDRESS));
+        message = ((MemorySegment) last.invokeExact()).reinterpret(65536).getString(0);
       } catch (Throwable t) {
         throw rethrow(t);
       }

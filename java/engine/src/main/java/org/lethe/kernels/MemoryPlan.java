@@ -2,6 +2,7 @@ package org.lethe.kernels;
 
 import java.util.ArrayList;
 import java.util.Collections;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -72,26 +73,32 @@ public final class MemoryPlan {
 
   /** An allocated plan: its tensors by name. Closing it frees them all. */
   public static final class Arena implements AutoCloseable {
-    private final MemoryPlan plan;
+    private final String plan;
     private final Tensor memory;
+    private final Map<String, Tensor> tensors = new HashMap<>();
 
     private Arena(MemoryPlan plan, Tensor memory) {
-      this.plan = plan;
+      this.plan = plan.name;
       this.memory = memory;
+      for (Entry e : plan.entries.values()) {
+        long[] shape = e.shape.stream().mapToLong(Long::longValue).toArray();
+        tensors.put(e.name, memory.cast(e.name, e.dtype, e.offset, shape));
+      }
     }
 
     /** The tensor of that name. */
     public Tensor get(String tensor) {
-      Entry entry = plan.entries.get(tensor);
-      if (entry == null) {
-        throw new IllegalArgumentException("'" + tensor + "' is not in plan '" + plan.name + "'");
+      Tensor found = tensors.get(tensor);
+      if (found == null) {
+        throw new IllegalArgumentException("'" + tensor + "' is not in plan '" + plan + "'");
       }
-      long[] shape = entry.shape.stream().mapToLong(Long::longValue).toArray();
-      return memory.cast(tensor, entry.dtype, entry.offset, shape);
+      return found;
     }
 
+    /** Frees the memory; what {@link #get} gave is closed. */
     @Override
     public void close() {
+      tensors.values().forEach(Tensor::close);
       memory.close();
     }
   }

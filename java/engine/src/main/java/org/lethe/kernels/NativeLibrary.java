@@ -101,28 +101,28 @@ final class NativeLibrary {
         : unpack("org/lethe/native/linux-x86_64/liblethe_" + name + ".so");
   }
 
-  /**
-   * Through the dynamic linker itself first: Java keeps to itself what it says of a bad library.
-   */
   private static SymbolLookup open(Path file, Arena arena) {
+    try {
+      return SymbolLookup.libraryLookup(file, arena);
+    } catch (IllegalArgumentException e) {
+      throw unsupported("cannot load " + whyNot(file));
+    }
+  }
+
+  /** What the dynamic linker says of a bad library: Java keeps that to itself. */
+  private static String whyNot(Path file) {
     MethodHandle dlopen =
         libc(
             "dlopen",
             FunctionDescriptor.of(
                 ValueLayout.JAVA_LONG, ValueLayout.ADDRESS, ValueLayout.JAVA_INT));
     MethodHandle dlerror = libc("dlerror", FunctionDescriptor.of(ValueLayout.ADDRESS));
-    MethodHandle dlclose =
-        libc("dlclose", FunctionDescriptor.of(ValueLayout.JAVA_INT, ValueLayout.JAVA_LONG));
     try (Arena scratch = Arena.ofConfined()) {
-      MemorySegment path = scratch.allocateFrom(file.toString());
-      long handle = (long) dlopen.invokeExact(path, RTLD_LAZY);
-      if (handle == 0) {
-        MemorySegment why = (MemorySegment) dlerror.invokeExact();
-        throw unsupported("cannot load " + why.reinterpret(4096).getString(0));
-      }
-      SymbolLookup library = SymbolLookup.libraryLookup(file, arena);
-      int _ = (int) dlclose.invokeExact(handle);
-      return library;
+      long handle = (long) dlopen.invokeExact(scratch.allocateFrom(file.toString()), RTLD_LAZY);
+      MemorySegment why = (MemorySegment) dlerror.invokeExact();
+      return handle == 0 && why.address() != 0
+          ? why.reinterpret(4096).getString(0)
+          : file.toString();
     } catch (RuntimeException | Error e) {
       throw e;
     } catch (Throwable t) {

@@ -1,8 +1,12 @@
 package org.lethe.model;
 
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.ToLongFunction;
+import org.jspecify.annotations.Nullable;
 import org.lethe.kernels.DType;
 import org.lethe.kernels.Device;
 import org.lethe.kernels.Kernels;
@@ -68,10 +72,47 @@ final class Activations implements AutoCloseable {
   final Tensor loss; // (N)
   final int headRows;
   final Tensor logits; // (headRows, V)
+  final Tensor lastLogits; // (1, V): those of decoding
+
+  final @Nullable QkvGradient dQkv; // null without training
+
+  /** The gradients of queries, keys and values: views of one tensor. */
+  record QkvGradient(Tensor dQkv, Tensor dQ, Tensor dK, Tensor dV, Tensor dQk) {}
+
+  /**
+   * The rows that go through the head, and some of them at a time.
+   *
+   * @param count how many
+   * @param selected they (S, d), padded to S
+   * @param rows which (S)
+   * @param chunks of them, in order
+   * @param loss of each (count)
+   * @param losses room for them on the host
+   * @param dSelected the gradient of those that count (count, d); null without training
+   * @param counted which those are (count)
+   */
+  record Selection(
+      int count,
+      Tensor selected,
+      Tensor rows,
+      List<Chunk> chunks,
+      Tensor loss,
+      MemorySegment losses,
+      @Nullable Tensor dSelected,
+      Tensor counted) {}
+
+  /** Some rows of a selection, C at a time: inputs (C, d), logits (C, V), targets, losses. */
+  record Chunk(
+      Tensor inputs, Tensor logits, Tensor targets, Tensor loss, @Nullable Tensor dInputs) {}
 
   private final MemoryPlan.Arena arena;
   private final LlamaConfig config;
+  private final Arena host = Arena.ofShared();
+  private final MemorySegment staged; // 4 N bytes, kept: a step allocates nothing
+  private int first = -1; // the position of the first token, as the device has it
+  private @Nullable Selection selection; // the latest, for as many rows again
 
+  @SuppressWarnings("MustBeClosedChecker") // they own their arena and close it
   Activations(
       Device device, LlamaConfig config, DType dtype, long B, long T, Keep keep, int headRows) {
     this.config = config;
@@ -97,6 +138,9 @@ final class Activations implements AutoCloseable {
     targets = arena.get("targets");
     loss = arena.get("loss");
     logits = arena.get("logits");
+    lastLogits = logits.rows(0, 1);
+    dQkv = training() ? qkvGradient() : null;
+    staged = host.allocate(tokens() * Integer.BYTES, Long.BYTES);
   }
 
   static Kernels.Heads heads(LlamaConfig config, long B, long T) {
@@ -181,6 +225,103 @@ final class Activations implements AutoCloseable {
         gateUp.columns(f, f));
   }
 
+  /** Puts B blocks of tokens, padded to T with token 0, and their positions on the device. */
+  void set(int[] values, int firstPosition) {
+    int blocks = Math.toIntExact(heads.B());
+    int length = values.length / blocks;
+    int padded = Math.toIntExact(heads.T());
+    staged.fill((byte) 0);
+    for (int b = 0; b < blocks; b++) {
+      long start = (long) b * padded * Integer.BYTES;
+      MemorySegment.copy(values, b * length, staged, ValueLayout.JAVA_INT, start, length);
+    }
+    tokens.copyFrom(staged);
+    if (first != firstPosition) {
+      for (int i = 0; i < blocks * padded; i++) {
+        staged.setAtIndex(ValueLayout.JAVA_INT, i, firstPosition + i % padded);
+      }
+      positions.copyFrom(staged);
+      first = firstPosition;
+    }
+  }
+
+  /** Puts the positions that {@code wanted} has a target for, and the targets, on the device. */
+  Selection select(int[] wanted) {
+    int length = wanted.length / Math.toIntExact(heads.B());
+    int padded = Math.toIntExact(heads.T());
+    int count = 0;
+    staged.fill((byte) 0);
+    for (int i = 0; i < wanted.length; i++) {
+      if (wanted[i] != Kernels.IGNORE) {
+        staged.setAtIndex(ValueLayout.JAVA_INT, count++, i / length * padded + i % length);
+      }
+    }
+    rows.copyFrom(staged);
+    long n = tokens();
+    for (int i = 0; i < n; i++) {
+      staged.setAtIndex(ValueLayout.JAVA_INT, i, Kernels.IGNORE);
+    }
+    int target = 0;
+    for (int wantedToken : wanted) {
+      if (wantedToken != Kernels.IGNORE) {
+        staged.setAtIndex(ValueLayout.JAVA_INT, target++, wantedToken);
+      }
+    }
+    targets.copyFrom(staged);
+    if (selection == null || selection.count != count) {
+      selection = selection(count);
+    }
+    return selection;
+  }
+
+  private Selection selection(int count) {
+    long padded = Math.min(Llama.padded(count), tokens());
+    Tensor some = selected.rows(0, padded);
+    Tensor dSome = training() ? get("d_selected").rows(0, padded) : null;
+    var chunks = new ArrayList<Chunk>();
+    for (long from = 0; from < padded; from += headRows) {
+      long size = Math.min(headRows, padded - from);
+      chunks.add(
+          new Chunk(
+              some.rows(from, size),
+              logits.rows(0, size),
+              targets.view("targets", from, size),
+              loss.view("loss", from, size),
+              dSome == null ? null : dSome.rows(from, size)));
+    }
+    return new Selection(
+        count,
+        some,
+        rows.view("rows", 0, padded),
+        chunks,
+        loss.view("loss", 0, count),
+        staged.asSlice(0, (long) count * Float.BYTES),
+        dSome == null ? null : dSome.rows(0, count),
+        rows.view("rows", 0, count));
+  }
+
+  /** The sum of a selection's losses. */
+  double sumOfLosses(Selection s) {
+    s.loss.copyTo(s.losses);
+    double sum = 0;
+    for (int i = 0; i < s.count; i++) {
+      sum += s.losses.getAtIndex(ValueLayout.JAVA_FLOAT, i);
+    }
+    return sum;
+  }
+
+  private QkvGradient qkvGradient() {
+    Tensor dQkv = get("d_qkv");
+    long queries = config.queryWidth();
+    long keys = config.kvWidth();
+    return new QkvGradient(
+        dQkv,
+        dQkv.columns(0, queries),
+        dQkv.columns(queries, keys),
+        dQkv.columns(queries + keys, keys),
+        dQkv.columns(0, queries + keys));
+  }
+
   /** Whether a backward follows. */
   boolean training() {
     return keep != Keep.NOTHING;
@@ -197,6 +338,7 @@ final class Activations implements AutoCloseable {
 
   @Override
   public void close() {
+    host.close();
     arena.close();
   }
 }

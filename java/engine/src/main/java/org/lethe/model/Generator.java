@@ -1,10 +1,12 @@
 package org.lethe.model;
 
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
 import java.util.SplittableRandom;
 import java.util.function.IntPredicate;
 import org.lethe.kernels.DType;
-import org.lethe.kernels.Kernels;
 import org.lethe.kernels.Tensor;
 
 /** Continues a prompt token by token, with a key/value cache. */
@@ -40,10 +42,13 @@ public final class Generator {
     int[] tokens = new int[maxTokens];
     int count = 0;
     try (KeyValueCache cache = new KeyValueCache(llama.weights(), (int) capacity);
-        Tensor best = llama.weights().device().allocate("next token", DType.I32, 1)) {
+        Tensor best = llama.weights().device().allocate("next token", DType.I32, 1);
+        Arena arena = Arena.ofConfined()) {
+      MemorySegment greedy = arena.allocate(ValueLayout.JAVA_INT);
+      int[] latest = new int[1];
       int[] input = prompt;
       while (count < maxTokens) {
-        int next = choose(llama.decode(input, cache), best, sampling, random);
+        int next = choose(llama.decode(input, cache), best, greedy, sampling, random);
         if (llama.config().eosTokens().contains(next)) {
           break;
         }
@@ -51,16 +56,22 @@ public final class Generator {
         if (!more.test(next)) {
           break;
         }
-        input = new int[] {next};
+        latest[0] = next;
+        input = latest;
       }
     }
     return Arrays.copyOf(tokens, count);
   }
 
-  private int choose(Tensor logits, Tensor best, Sampling sampling, SplittableRandom random) {
-    Kernels kernels = llama.weights().device().kernels();
-    kernels.argmax(best, logits);
-    int greedy = best.toInts()[0];
+  private int choose(
+      Tensor logits,
+      Tensor best,
+      MemorySegment staged,
+      Sampling sampling,
+      SplittableRandom random) {
+    llama.weights().device().kernels().argmax(best, logits);
+    best.copyTo(staged);
+    int greedy = staged.get(ValueLayout.JAVA_INT, 0);
     if (greedy < 0) {
       throw new ArithmeticException("the model's logits are not numbers (NaN)");
     }

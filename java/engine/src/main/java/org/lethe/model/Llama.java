@@ -13,6 +13,7 @@ import org.lethe.kernels.Kernels.Layout;
 import org.lethe.kernels.MemoryPlan;
 import org.lethe.kernels.Tensor;
 import org.lethe.model.Activations.Keep;
+import org.lethe.model.Activations.Selection;
 
 /**
  * A Llama (Touvron et al. 2023), forward and backward by hand: RMSNorm, RoPE, grouped-query
@@ -37,6 +38,7 @@ public final class Llama implements AutoCloseable {
   private MemoryPlan.@Nullable Arena ropeTable;
   private @Nullable KeyValueCache stepped; // the cache that the latest single token went into
   private @Nullable Graph step; // the operations of such a token, where the device has graphs
+  private boolean recordable = true; // until it turns out that it has none
 
   /**
    * What of a pass is in memory at a time.
@@ -126,13 +128,13 @@ public final class Llama implements AutoCloseable {
   public double train(
       int[] tokens, int[] targets, int blocks, float scale, LlamaParameters gradients) {
     Activations a = prepare(tokens, blocks, memory.keep());
-    int count = select(a, tokens.length, targets);
-    if (count == 0) {
+    Selection selection = select(a, tokens.length, targets);
+    if (selection == null) {
       return 0;
     }
     forward(a, null);
     finalNorm(a);
-    double loss = head(a, count, scale, gradients);
+    double loss = head(a, selection, scale, gradients);
     backward(a, gradients);
     return loss;
   }
@@ -144,68 +146,51 @@ public final class Llama implements AutoCloseable {
    */
   public double loss(int[] tokens, int[] targets, int blocks) {
     Activations a = prepare(tokens, blocks, Keep.NOTHING);
-    int count = select(a, tokens.length, targets);
-    if (count == 0) {
+    Selection selection = select(a, tokens.length, targets);
+    if (selection == null) {
       return 0;
     }
     forward(a, null);
     finalNorm(a);
-    return head(a, count, 0, null);
+    return head(a, selection, 0, null);
   }
 
-  /** Puts the labelled positions and their targets on the device; returns how many there are. */
-  private int select(Activations a, int tokens, int[] targets) {
+  /** Puts the labelled positions and their targets on the device; null where there are none. */
+  private @Nullable Selection select(Activations a, int tokens, int[] targets) {
     if (targets.length != tokens) {
       throw new IllegalArgumentException(targets.length + " targets for " + tokens + " tokens");
     }
-    int length = tokens / Math.toIntExact(a.heads.B());
-    int padded = Math.toIntExact(a.heads.T());
-    int[] rows = new int[Math.toIntExact(a.tokens())];
-    int[] chosen = new int[rows.length];
-    Arrays.fill(chosen, Kernels.IGNORE);
-    int n = 0;
+    boolean any = false;
     for (int i = 0; i < tokens; i++) {
       if (targets[i] != Kernels.IGNORE) {
         checkToken(targets[i], "target", i);
-        rows[n] = i / length * padded + i % length;
-        chosen[n++] = targets[i];
+        any = true;
       }
     }
-    a.rows.set(rows);
-    a.targets.set(chosen);
-    return n;
+    return any ? a.select(targets) : null;
   }
 
   /** Output head and cross entropy over the selected rows, chunk by chunk; leaves d_normed. */
-  private double head(Activations a, int count, float scale, @Nullable LlamaParameters gradients) {
-    long padded = Math.min(padded(count), a.tokens());
-    Tensor selected = a.selected.rows(0, padded);
-    kernels.gatherRows(selected, a.normed, a.rows.view("rows", 0, padded));
-    for (long first = 0; first < padded; first += a.headRows) {
-      long chunk = Math.min(a.headRows, padded - first);
-      Tensor x = selected.rows(first, chunk);
-      Tensor logits = a.logits.rows(0, chunk);
-      Tensor loss = a.loss.view("loss", first, chunk);
-      Tensor targets = a.targets.view("targets", first, chunk);
-      kernels.matmul(logits, x, parameters.head(), Layout.NT, false);
+  private double head(
+      Activations a, Selection selection, float scale, @Nullable LlamaParameters gradients) {
+    kernels.gatherRows(selection.selected(), a.normed, selection.rows());
+    for (int i = 0; i < selection.chunks().size(); i++) {
+      Activations.Chunk x = selection.chunks().get(i);
+      kernels.matmul(x.logits(), x.inputs(), parameters.head(), Layout.NT, false);
       if (gradients == null) {
-        kernels.crossEntropy(loss, null, logits, targets, 0);
+        kernels.crossEntropy(x.loss(), null, x.logits(), x.targets(), 0);
       } else {
-        kernels.crossEntropy(loss, logits, logits, targets, scale);
-        kernels.matmul(gradients.head(), logits, x, Layout.TN, true);
+        kernels.crossEntropy(x.loss(), x.logits(), x.logits(), x.targets(), scale);
+        kernels.matmul(gradients.head(), x.logits(), x.inputs(), Layout.TN, true);
         kernels.matmul(
-            a.get("d_selected").rows(first, chunk), logits, parameters.head(), Layout.NN, false);
+            Objects.requireNonNull(x.dInputs()), x.logits(), parameters.head(), Layout.NN, false);
       }
     }
     if (gradients != null) {
       kernels.scatterRows(
-          a.get("d_normed"), a.get("d_selected").rows(0, count), a.rows.view("rows", 0, count));
+          a.get("d_normed"), Objects.requireNonNull(selection.dSelected()), selection.counted());
     }
-    double sum = 0;
-    for (float loss : a.loss.view("loss", 0, count).toFloats()) {
-      sum += loss;
-    }
-    return sum;
+    return a.sumOfLosses(selection);
   }
 
   // ---- forward ----------------------------------------------------------------------------------
@@ -279,14 +264,8 @@ public final class Llama implements AutoCloseable {
     Tensor dNormed = a.get("d_normed");
     Tensor dAttention = a.get("d_attention");
     Tensor dSwiglu = a.get("d_swiglu");
-    Tensor dQkv = a.get("d_qkv");
     Tensor workspace = a.get("attention workspace");
-    long queries = config.queryWidth();
-    long keys = config.kvWidth();
-    Tensor dQ = dQkv.columns(0, queries);
-    Tensor dK = dQkv.columns(queries, keys);
-    Tensor dV = dQkv.columns(queries + keys, keys);
-    Tensor dQk = dQkv.columns(0, queries + keys);
+    Activations.QkvGradient d = Objects.requireNonNull(a.dQkv);
 
     kernels.rmsnormBackward(
         dStream, g.norm(), dNormed, a.output, parameters.norm(), a.outputRstd, null);
@@ -312,10 +291,20 @@ public final class Llama implements AutoCloseable {
       kernels.matmul(dW.output(), dStream, x.attention(), Layout.TN, true);
       kernels.matmul(dAttention, dStream, w.output(), Layout.NN, false);
       kernels.attentionBackward(
-          dQ, dK, dV, dAttention, x.attention(), x.lse(), x.q(), x.k(), x.v(), a.heads, workspace);
-      kernels.rope(dQk, table(), a.positions, true);
-      kernels.matmul(dW.qkv(), dQkv, a.normed, Layout.TN, true);
-      kernels.matmul(dNormed, dQkv, w.qkv(), Layout.NN, false);
+          d.dQ(),
+          d.dK(),
+          d.dV(),
+          dAttention,
+          x.attention(),
+          x.lse(),
+          x.q(),
+          x.k(),
+          x.v(),
+          a.heads,
+          workspace);
+      kernels.rope(d.dQk(), table(), a.positions, true);
+      kernels.matmul(dW.qkv(), d.dQkv(), a.normed, Layout.TN, true);
+      kernels.matmul(dNormed, d.dQkv(), w.qkv(), Layout.NN, false);
       kernels.rmsnormBackward(
           dStream, dW.inputNorm(), dNormed, x.input(), w.inputNorm(), a.rstd, dStream);
     }
@@ -390,15 +379,15 @@ public final class Llama implements AutoCloseable {
       step(a, cache);
     }
     cache.length += tokens.length;
-    return a.logits.rows(0, 1);
+    return a.lastLogits;
   }
 
   /** From tokens to the logits of the last of them. */
   private void read(Activations a, int tokens, KeyValueCache cache) {
     forward(a, cache);
     finalNorm(a);
-    kernels.matmul(
-        a.logits.rows(0, 1), a.normed.rows(tokens - 1L, 1), parameters.head(), Layout.NT, false);
+    Tensor last = a.tokens() == 1 ? a.normed : a.normed.rows(tokens - 1L, 1);
+    kernels.matmul(a.lastLogits, last, parameters.head(), Layout.NT, false);
   }
 
   /**
@@ -410,8 +399,9 @@ public final class Llama implements AutoCloseable {
     if (cache != stepped) {
       forgetStep();
       stepped = cache;
-    } else if (step == null) {
+    } else if (step == null && recordable) {
       step = weights.device().record(() -> read(a, 1, cache));
+      recordable = step != null;
     }
     if (step != null) {
       step.launch();
@@ -469,14 +459,7 @@ public final class Llama implements AutoCloseable {
     int length = tokens.length / blocks;
     int padded = length == 1 ? 1 : padded(length);
     Activations a = activations(blocks, padded, kept);
-    int[] laid = new int[blocks * padded];
-    int[] positions = new int[laid.length];
-    for (int b = 0; b < blocks; b++) {
-      System.arraycopy(tokens, b * length, laid, b * padded, length);
-    }
-    Arrays.setAll(positions, i -> first + i % padded);
-    a.tokens.set(laid);
-    a.positions.set(positions);
+    a.set(tokens, first);
     table(first + padded);
     return a;
   }

@@ -214,30 +214,40 @@ final class TokenizerJson {
 
   private void readVocabulary(JsonParser parser) {
     for (String key = parser.nextName(); key != null; key = parser.nextName()) {
-      parser.nextToken();
-      add(key, parser.readValueAsTree(), "model.vocab");
+      if (parser.nextToken() == JsonToken.VALUE_NUMBER_INT
+          && parser.getNumberType() == JsonParser.NumberType.INT) {
+        add(key, parser.getIntValue(), "model.vocab");
+      } else {
+        throw badNumber(key, parser.readValueAsTree(), "model.vocab");
+      }
     }
   }
 
   /** Written as {@code ["a", "b"]}, by older files as {@code "a b"}. */
   private void readMerges(JsonParser parser) {
-    while (parser.nextToken() != JsonToken.END_ARRAY) {
-      JsonNode entry = parser.readValueAsTree();
-      if (entry.isArray()
-          && entry.size() == 2
-          && entry.path(0).isString()
-          && entry.path(1).isString()) {
-        merges.add(new Merge(entry.path(0).stringValue(), entry.path(1).stringValue()));
-        continue;
-      }
-      String[] pair = entry.asString("").split(" ", -1);
+    for (JsonToken next = parser.nextToken();
+        next != JsonToken.END_ARRAY;
+        next = parser.nextToken()) {
+      String[] pair =
+          next == JsonToken.VALUE_STRING ? parser.getString().split(" ", -1) : strings(parser);
       if (pair.length != 2) {
-        throw problem(
-            "model.merges[%d] is no pair of tokens: %s"
-                .formatted(merges.size(), shown(entry.toString())));
+        throw problem("model.merges[%d] is no pair of tokens".formatted(merges.size()));
       }
       merges.add(new Merge(pair[0], pair[1]));
     }
+  }
+
+  /** The strings of an array; none where it is no array or holds anything else. */
+  private static String[] strings(JsonParser parser) {
+    var strings = new ArrayList<String>();
+    if (parser.currentToken() == JsonToken.START_ARRAY) {
+      while (parser.nextToken() == JsonToken.VALUE_STRING) {
+        strings.add(parser.getString());
+      }
+    }
+    return parser.currentToken() == JsonToken.END_ARRAY
+        ? strings.toArray(String[]::new)
+        : new String[0];
   }
 
   private void checkMerges() {
@@ -302,18 +312,28 @@ final class TokenizerJson {
   }
 
   private int add(String token, JsonNode number, String where) {
-    if (!number.isInt() || number.intValue() < 0 || number.intValue() >= LARGEST) {
-      throw problem(
-          "%s gives '%s' number %s, must be 0 to %d"
-              .formatted(where, shown(token), shown(number.toString()), LARGEST - 1));
+    if (!number.isInt()) {
+      throw badNumber(token, number, where);
     }
-    int id = number.intValue();
+    return add(token, number.intValue(), where);
+  }
+
+  private int add(String token, int id, String where) {
+    if (id < 0 || id >= LARGEST) {
+      throw badNumber(token, id, where);
+    }
     if (used.get(id)) {
       throw problem("%s gives '%s' number %d again".formatted(where, shown(token), id));
     }
     used.set(id);
     ids.put(token, id);
     return id;
+  }
+
+  private TextException badNumber(String token, Object number, String where) {
+    return problem(
+        "%s gives '%s' number %s, must be 0 to %d"
+            .formatted(where, shown(token), shown(number.toString()), LARGEST - 1));
   }
 
   /** A step is null, one of {@code known}, or a {@code Sequence} of such. */
