@@ -135,7 +135,7 @@ final class LabelCommand implements Callable<Integer> {
         .forEach(
             p ->
                 writer.println("not used: '" + p.anchor().expression() + "', since " + p.reason()));
-    writer.println(finished ? "wrote " + out : "stopped; nothing was written");
+    writer.println(finished ? "wrote " + out : "stopped; the same command goes on from there");
     return finished ? 0 : Main.INTERRUPTED;
   }
 }

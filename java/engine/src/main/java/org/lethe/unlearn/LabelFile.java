@@ -7,6 +7,7 @@ import java.io.InputStream;
 import java.io.OutputStream;
 import java.nio.channels.Channels;
 import java.nio.channels.FileChannel;
+import java.nio.channels.OverlappingFileLockException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -19,6 +20,7 @@ import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 import org.lethe.kernels.Kernels;
+import org.lethe.train.RunFolder;
 import org.lethe.train.TrainingBlock;
 import tools.jackson.core.JacksonException;
 import tools.jackson.core.JsonParser;
@@ -48,25 +50,71 @@ public final class LabelFile {
 
   /**
    * Writes a label file, which appears whole at {@link #commit} or not at all: lines go to a file
-   * aside, {@code NAME.part}, that is forced to disk and renamed.
+   * aside, {@code NAME.part}, that is forced to disk and renamed. What is not committed stays
+   * there, and the next writer of the same labels goes on behind its last whole line; beside it
+   * {@code NAME.part.json} says what makes them.
    */
   public static final class Writer implements AutoCloseable {
     private final Path file;
     private final Path aside;
+    private final Path made;
     private final FileChannel channel;
     private final OutputStream out;
+    private int lines;
     private boolean committed;
 
-    private Writer(Path file) throws IOException {
+    private Writer(Path file, byte[] makes) throws IOException {
       this.file = file.toAbsolutePath();
       aside = this.file.resolveSibling(this.file.getFileName() + ".part");
+      made = this.file.resolveSibling(this.file.getFileName() + ".part.json");
       channel =
           FileChannel.open(
-              aside,
-              StandardOpenOption.CREATE,
-              StandardOpenOption.TRUNCATE_EXISTING,
-              StandardOpenOption.WRITE);
+              aside, StandardOpenOption.CREATE, StandardOpenOption.READ, StandardOpenOption.WRITE);
+      try {
+        lock();
+        if (!(Files.exists(made) && Arrays.equals(Files.readAllBytes(made), makes))) {
+          channel.truncate(0);
+          RunFolder.writeAtomically(made, makes);
+        }
+        long whole = wholeLines();
+        channel.truncate(whole).position(whole);
+      } catch (IOException | RuntimeException e) {
+        channel.close();
+        throw e;
+      }
       out = new BufferedOutputStream(Channels.newOutputStream(channel), 1 << 16);
+    }
+
+    private void lock() throws IOException {
+      try {
+        if (channel.tryLock() != null) {
+          return;
+        }
+      } catch (OverlappingFileLockException e) {
+        // This process itself has it.
+      }
+      throw new IOException("another run is writing " + aside);
+    }
+
+    /** Counts the lines that are there; returns where the last of them ends. */
+    private long wholeLines() throws IOException {
+      long end = 0;
+      try (InputStream in = new BufferedInputStream(Files.newInputStream(aside), 1 << 16)) {
+        long at = 0;
+        for (int c = in.read(); c >= 0; c = in.read()) {
+          at++;
+          if (c == '\n') {
+            end = at;
+            lines++;
+          }
+        }
+      }
+      return end;
+    }
+
+    /** Lines that are there already: an earlier writer's, and those of {@link #write}. */
+    public int lines() {
+      return lines;
     }
 
     /**
@@ -89,6 +137,7 @@ public final class LabelFile {
         line.append(", \"").append(KEYS.get(a)).append("\": ").append(Arrays.toString(labels[a]));
       }
       out.write(line.append("}\n").toString().getBytes(StandardCharsets.US_ASCII));
+      lines++;
     }
 
     /** Puts the file in its place. Nothing can be written after it. */
@@ -98,6 +147,7 @@ public final class LabelFile {
       channel.close();
       Files.move(aside, file, StandardCopyOption.ATOMIC_MOVE);
       committed = true;
+      Files.deleteIfExists(made);
       Path folder = file.getParent();
       if (folder != null) {
         try (FileChannel entry = FileChannel.open(folder, StandardOpenOption.READ)) {
@@ -106,19 +156,28 @@ public final class LabelFile {
       }
     }
 
-    /** Takes away what was not committed. */
+    /** Lines that were not committed are kept for the next writer. */
     @Override
     public void close() throws IOException {
-      channel.close();
       if (!committed) {
-        Files.deleteIfExists(aside);
+        out.flush();
+        channel.close();
+        if (lines == 0) {
+          Files.deleteIfExists(aside);
+          Files.deleteIfExists(made);
+        }
       }
     }
   }
 
-  /** Starts a label file; see {@link Writer}. */
-  public static Writer create(Path file) throws IOException {
-    return new Writer(file);
+  /**
+   * Starts a label file, or goes on with one; see {@link Writer}.
+   *
+   * @param makes all that the labels depend on: another writer's lines are kept where it is the
+   *     same
+   */
+  public static Writer create(Path file, byte[] makes) throws IOException {
+    return new Writer(file, makes);
   }
 
   /** Reads a label file line by line, each checked as it comes. */

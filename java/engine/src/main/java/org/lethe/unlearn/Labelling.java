@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.function.BooleanSupplier;
 import java.util.stream.Stream;
@@ -17,6 +18,7 @@ import org.lethe.model.LlamaWork;
 import org.lethe.model.Operation;
 import org.lethe.text.LanguageModel;
 import org.lethe.text.TextBlocks;
+import tools.jackson.databind.json.JsonMapper;
 
 /**
  * Makes the generic labels of a text: each block through the reinforced model, its translation
@@ -66,12 +68,13 @@ public final class Labelling {
   private Labelling() {}
 
   /**
-   * Writes the label file of {@code texts}. Whole or not at all.
+   * Writes the label file of {@code texts}, which appears when it is whole. Stopped or killed, the
+   * same call goes on behind the last block that was written.
    *
    * @param model the baseline
    * @param reinforced the model {@link TrainingPhase#onText} made of it
    * @param stop asked at every block
-   * @return whether it finished; if not, nothing was written
+   * @return whether it finished
    */
   public static boolean run(
       Device device,
@@ -89,12 +92,13 @@ public final class Labelling {
     }
     Inputs.texts(texts);
     requireSame(model, reinforced);
-    try (LabelFile.Writer file = LabelFile.create(out);
+    byte[] makes = makes(device, model, reinforced, texts, anchors, options);
+    try (LabelFile.Writer file = LabelFile.create(out, makes);
         LanguageModel baseline = LanguageModel.open(device, model, options.dtype());
         LanguageModel knowing = LanguageModel.open(device, reinforced, options.dtype())) {
       var translator = new BlockTranslator(anchors, baseline.tokenizer()::encode, options.seed());
       List<int[]> blocks = baseline.blocks(texts, options.cutting());
-      for (int i = 0; i < blocks.size(); i++) {
+      for (int i = file.lines(); i < blocks.size(); i++) {
         if (stop.getAsBoolean()) {
           return false;
         }
@@ -106,6 +110,26 @@ public final class Labelling {
       file.commit();
       return true;
     }
+  }
+
+  /** All that the labels depend on, as JSON. */
+  private static byte[] makes(
+      Device device,
+      Path model,
+      Path reinforced,
+      List<Path> texts,
+      AnchorDictionary anchors,
+      Options options)
+      throws IOException {
+    var makes = new LinkedHashMap<String, Object>();
+    makes.put("lethe", Provenance.VERSION);
+    makes.put("device", device.name());
+    makes.put("model", Provenance.of(model));
+    makes.put("reinforced", Provenance.of(reinforced));
+    makes.put("text", Provenance.of(texts));
+    makes.put("anchors", anchors.anchors());
+    makes.put("options", options);
+    return JsonMapper.shared().writeValueAsBytes(makes);
   }
 
   private static int[][] label(

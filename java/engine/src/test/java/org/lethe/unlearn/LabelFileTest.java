@@ -10,6 +10,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -17,6 +18,9 @@ import org.junit.jupiter.params.provider.CsvSource;
 import org.lethe.train.TrainingBlock;
 
 class LabelFileTest {
+  private static final byte[] MAKES = {'{', '}'};
+  private static final int[][] NONE = {{-100}, {-100}, {-100}};
+
   @TempDir private Path folder;
 
   private Path file(String... lines) throws IOException {
@@ -32,7 +36,7 @@ class LabelFileTest {
     Path file = folder.resolve("labels.jsonl");
     int[] first = {1, 99, 7};
     int[] second = {5};
-    try (LabelFile.Writer writer = LabelFile.create(file)) {
+    try (LabelFile.Writer writer = LabelFile.create(file, MAKES)) {
       writer.write(first, new int[][] {{-100, 3, 7}, {-100, 99, 7}, {-100, 0, -100}});
       writer.write(second, new int[][] {{-100}, {-100}, {-100}});
       writer.commit();
@@ -56,16 +60,48 @@ class LabelFileTest {
   @Test
   void nothingAppearsBeforeItIsWhole() throws Exception {
     Path file = file("the file before");
-    try (LabelFile.Writer writer = LabelFile.create(file)) {
-      writer.write(new int[] {1}, new int[][] {{-100}, {-100}, {-100}});
+    try (LabelFile.Writer writer = LabelFile.create(file, MAKES)) {
+      writer.write(new int[] {1}, NONE);
     }
     assertEquals(List.of("the file before"), Files.readAllLines(file));
-    assertFalse(Files.exists(folder.resolve("labels.jsonl.part")));
+  }
+
+  @Test
+  void theSameLabelsGoOnBehindTheLastWholeLine() throws Exception {
+    Path file = folder.resolve("labels.jsonl");
+    try (LabelFile.Writer writer = LabelFile.create(file, MAKES)) {
+      assertEquals(0, writer.lines());
+      writer.write(new int[] {1}, NONE);
+      writer.write(new int[] {2}, NONE);
+      var error = assertThrows(IOException.class, () -> LabelFile.create(file, MAKES));
+      assertEquals(
+          "another run is writing " + folder.resolve("labels.jsonl.part"), error.getMessage());
+    }
+    Path aside = folder.resolve("labels.jsonl.part");
+    String cut = Files.readString(aside);
+    Files.writeString(aside, cut.substring(0, cut.length() - 3)); // killed while it wrote
+    try (LabelFile.Writer writer = LabelFile.create(file, MAKES)) {
+      assertEquals(1, writer.lines());
+      writer.write(new int[] {3}, NONE);
+      assertEquals(2, writer.lines());
+    }
+    try (LabelFile.Writer writer = LabelFile.create(file, new byte[] {'0'})) {
+      assertEquals(0, writer.lines(), "other labels");
+    }
+    assertFalse(Files.exists(aside), "empty");
+    try (LabelFile.Writer writer = LabelFile.create(file, MAKES)) {
+      writer.write(new int[] {4}, NONE);
+      writer.commit();
+    }
+    assertEquals(1, LabelFile.read(file, "labels", 100).size());
+    try (Stream<Path> left = Files.list(folder)) {
+      assertEquals(List.of(file), left.toList());
+    }
   }
 
   @Test
   void labelsOfAnotherLengthAreNotWritten() throws Exception {
-    try (LabelFile.Writer writer = LabelFile.create(folder.resolve("labels.jsonl"))) {
+    try (LabelFile.Writer writer = LabelFile.create(folder.resolve("labels.jsonl"), MAKES)) {
       int[] inputIds = {1, 2};
       int[][] labels = {{-100, 3}, {-100}, {-100, 3}};
       var error =

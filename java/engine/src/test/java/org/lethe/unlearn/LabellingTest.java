@@ -44,6 +44,7 @@ class LabellingTest {
   private Path reinforced = Path.of("");
   private Path text = Path.of("");
   private Path anchors = Path.of("");
+  private int blocksBefore;
 
   @BeforeEach
   void write() throws IOException {
@@ -86,7 +87,7 @@ class LabellingTest {
         options,
         (done, blocks, tokens, translation, labels) -> {
           heard.add(new Labelled(tokens, translation));
-          assertEquals(heard.size(), done);
+          assertEquals(blocksBefore + heard.size(), done);
         },
         () -> heard.size() >= blocksAtMost);
   }
@@ -174,11 +175,27 @@ class LabellingTest {
   }
 
   @Test
-  void stoppedItLeavesNothing() throws IOException {
+  void stoppedItGoesOn() throws IOException {
     Path out = temporary.resolve("labels.jsonl");
+    Path atOnce = temporary.resolve("at once.jsonl");
     assertFalse(label(out, 3, new ArrayList<>()));
     assertFalse(Files.exists(out));
-    assertFalse(Files.exists(temporary.resolve("labels.jsonl.part")));
+    blocksBefore = 3;
+    assertTrue(label(out, Integer.MAX_VALUE, new ArrayList<>()));
+    blocksBefore = 0;
+    assertTrue(label(atOnce, Integer.MAX_VALUE, new ArrayList<>()));
+    assertEquals(-1, Files.mismatch(atOnce, out));
+  }
+
+  @Test
+  void withOtherOptionsItStartsAnew() throws IOException {
+    Path out = temporary.resolve("labels.jsonl");
+    Path other = temporary.resolve("other.jsonl");
+    assertFalse(label(out, 3, new ArrayList<>()));
+    var options = new Labelling.Options(1, OPTIONS.cutting(), OPTIONS.seed(), OPTIONS.dtype());
+    assertTrue(label(device, options, out, Integer.MAX_VALUE, new ArrayList<>()));
+    assertTrue(label(device, options, other, Integer.MAX_VALUE, new ArrayList<>()));
+    assertEquals(-1, Files.mismatch(other, out));
   }
 
   @Test
