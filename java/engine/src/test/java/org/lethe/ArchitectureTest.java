@@ -9,6 +9,7 @@ import com.tngtech.archunit.lang.ArchRule;
 import com.tngtech.archunit.library.GeneralCodingRules;
 import java.util.List;
 import org.junit.jupiter.api.Test;
+import org.lethe.text.LanguageModel;
 
 /** The package arrows of DESIGN.md, and what a library must not do. */
 class ArchitectureTest {
@@ -74,15 +75,25 @@ class ArchitectureTest {
             .callMethod(Runtime.class, "halt", int.class));
   }
 
+  /** Loading a model does, for as long as it loads. */
   @Test
-  void theEngineStartsNoThread() {
+  void theEngineStartsNoOtherThread() {
     check(
         noClasses()
+            .that()
+            .doNotHaveFullyQualifiedName(LanguageModel.class.getName())
             .should()
             .callMethod(Thread.class, "start")
             .orShould()
+            .callMethod(Thread.class, "ofPlatform")
+            .orShould()
+            .callMethod(Thread.class, "ofVirtual")
+            .orShould()
             .dependOnClassesThat()
-            .haveFullyQualifiedName("java.util.concurrent.Executors"));
+            .haveFullyQualifiedName("java.util.concurrent.Executors")
+            .orShould()
+            .dependOnClassesThat()
+            .haveFullyQualifiedName("java.util.concurrent.CompletableFuture"));
   }
 
   private void check(ArchRule rule) {

@@ -1,0 +1,86 @@
+"""The whole method in PyTorch and transformers: what a user would write instead of `lethe unlearn`.
+
+Usage: torch_method.py MODEL_DIR LABELS.jsonl EPOCHS_REINFORCE EPOCHS_FINETUNE BATCH [compile]
+LABELS.jsonl is Lethe's for the same text: its input_ids are the blocks, its labels what is fine-tuned on. Labels are made here as
+well, from the original blocks in place of their translations (the same work). Weights are fp32, products bf16 by autocast, as
+Lethe's are. Prints the seconds of each phase and of all, loading and writing the model included.
+"""
+
+import copy
+import json
+import sys
+import tempfile
+import time
+
+import torch
+from transformers import AutoModelForCausalLM
+
+ALPHAS = (5, 2.5, 10)
+
+
+def autocast():
+    return torch.autocast("cpu", dtype=torch.bfloat16)
+
+
+def batches(rows, size):
+    """Blocks of one length side by side."""
+    for start in range(0, len(rows), size):
+        yield torch.tensor(rows[start : start + size])
+
+
+def train(model, blocks, labels, epochs, size, rate, compiled):
+    run = torch.compile(model) if compiled else model
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0, fused=True)
+    model.train()
+    for _ in range(epochs):
+        for ids, wanted in zip(batches(blocks, size), batches(labels, size)):
+            optimizer.zero_grad(set_to_none=True)
+            with autocast():
+                loss = run(input_ids=ids, labels=wanted).loss
+            loss.backward()
+            optimizer.step()
+    return loss.item()
+
+
+def label(baseline, reinforced, blocks):
+    made = []
+    for model in (baseline, reinforced):
+        model.eval()
+    with torch.no_grad(), autocast():
+        for ids in batches(blocks, 1):
+            g = baseline(input_ids=ids, use_cache=False).logits[0].float()
+            r = reinforced(input_ids=ids, use_cache=False).logits[0].float()
+            excess = torch.relu(r - g)
+            made.append([(g - alpha * excess).argmax(-1).tolist() for alpha in ALPHAS])
+    return made
+
+
+def main():
+    folder, file, first, second, size = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:6])
+    compiled = "compile" in sys.argv
+    lines = [json.loads(line) for line in open(file)]
+    length = max(len(line["input_ids"]) for line in lines)
+    lines = [line for line in lines if len(line["input_ids"]) == length]
+    blocks = [line["input_ids"] for line in lines]
+    start = last = time.perf_counter()
+
+    def lap(what):
+        nonlocal last
+        now = time.perf_counter()
+        print(f"{what:10s} {now - last:7.1f} s", flush=True)
+        last = now
+
+    baseline = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")
+    reinforced = copy.deepcopy(baseline)
+    train(reinforced, blocks, blocks, first, size, 3e-6, compiled)
+    lap("reinforce")
+    label(baseline, reinforced, blocks)
+    lap("label")
+    train(baseline, blocks, [line["labels"] for line in lines], second, size, 1e-6, compiled)
+    with tempfile.TemporaryDirectory() as out:
+        baseline.save_pretrained(out)
+    lap("fine-tune")
+    print(f"{'all':10s} {last - start:7.1f} s, {len(blocks)} blocks of {length} tokens")
+
+
+main()
