@@ -15,6 +15,7 @@
 #include "check.h"
 #include "matmul.h"
 #include "memory.h"
+#include "options.h"
 
 namespace lethe {
 namespace avx2 {
@@ -84,21 +85,16 @@ const Tier *parse_tier(std::string_view value) {
 
 Options parse_options(const char *text) {
   Options options;
-  std::string_view rest = text == nullptr ? "" : text;
-  while (!rest.empty()) {
-    const std::string_view option = rest.substr(0, rest.find(' '));
+  each_option(text, "threads=N and tier=T", [&](std::string_view option) {
     if (option.starts_with("threads=")) {
       options.threads = parse_threads(option.substr(8));
     } else if (option.starts_with("tier=")) {
       options.tier = parse_tier(option.substr(5));
     } else {
-      raise(LETHE_INVALID_ARGUMENT, "'%.*s' is not an option; there are threads=N and tier=T, separated by one space",
-            static_cast<int>(option.size()), option.data());
+      return false;
     }
-    rest.remove_prefix(option.size());
-    if (rest.size() == 1) raise(LETHE_INVALID_ARGUMENT, "the options end in a space");
-    if (!rest.empty()) rest.remove_prefix(1);
-  }
+    return true;
+  });
   return options;
 }
 

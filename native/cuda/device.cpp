@@ -10,6 +10,7 @@
 
 #include "check.h"
 #include "matmul.h"
+#include "options.h"
 
 #ifndef LETHE_DEVICE
 #define LETHE_DEVICE "cuda"  // the emulator is "simt"
@@ -84,9 +85,7 @@ std::string percent_decoded(std::string_view value) {
 
 Options parse_options(const char *text) {
   Options options;
-  std::string_view rest = text == nullptr ? "" : text;
-  while (!rest.empty()) {
-    const std::string_view option = rest.substr(0, rest.find(' '));
+  each_option(text, "gpu=N, cublas=FILE and sync=true", [&](std::string_view option) {
     if (option.starts_with("gpu=")) {
       options.gpu = parse_gpu(option.substr(4));
     } else if (option.starts_with("sync=")) {
@@ -94,13 +93,10 @@ Options parse_options(const char *text) {
     } else if (option.starts_with("cublas=")) {
       options.cublas = percent_decoded(option.substr(7));
     } else {
-      raise(LETHE_INVALID_ARGUMENT, "'%.*s' is not an option; there are gpu=N, cublas=FILE and sync=true, separated by one space",
-            static_cast<int>(option.size()), option.data());
+      return false;
     }
-    rest.remove_prefix(option.size());
-    if (rest.size() == 1) raise(LETHE_INVALID_ARGUMENT, "the options end in a space");
-    if (!rest.empty()) rest.remove_prefix(1);
-  }
+    return true;
+  });
   return options;
 }
 

@@ -9,7 +9,7 @@ import com.tngtech.archunit.lang.ArchRule;
 import com.tngtech.archunit.library.GeneralCodingRules;
 import java.util.List;
 import org.junit.jupiter.api.Test;
-import org.lethe.text.LanguageModel;
+import org.lethe.text.ModelFiles;
 
 /** The package arrows of DESIGN.md, and what a library must not do. */
 class ArchitectureTest {
@@ -81,7 +81,7 @@ class ArchitectureTest {
     check(
         noClasses()
             .that()
-            .doNotHaveFullyQualifiedName(LanguageModel.class.getName())
+            .doNotHaveFullyQualifiedName(ModelFiles.class.getName())
             .should()
             .callMethod(Thread.class, "start")
             .orShould()

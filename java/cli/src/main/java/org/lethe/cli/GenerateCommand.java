@@ -11,6 +11,7 @@ import org.lethe.kernels.Device;
 import org.lethe.model.Generator;
 import org.lethe.model.Sampling;
 import org.lethe.text.LanguageModel;
+import org.lethe.text.ModelFiles;
 import org.lethe.text.Tokenizer;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -87,8 +88,9 @@ final class GenerateCommand implements Callable<Integer> {
     }
     Sampling sampling = Usage.checked(spec, () -> new Sampling(temperature, topP, seed));
     PrintWriter out = spec.commandLine().getOut();
-    try (Device opened = device.open();
-        LanguageModel language = LanguageModel.open(opened, model, type.dtype())) {
+    try (ModelFiles files = ModelFiles.open(model);
+        Device opened = device.open();
+        LanguageModel language = files.load(opened, type.dtype())) {
       var typist = new Typist(out, language.tokenizer());
       int[] tokens =
           new Generator(language.llama())

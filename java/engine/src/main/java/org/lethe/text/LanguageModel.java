@@ -1,23 +1,16 @@
 package org.lethe.text;
 
-import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
-import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.CompletionException;
 import java.util.stream.IntStream;
-import org.jspecify.annotations.Nullable;
-import org.lethe.format.Checkpoint;
 import org.lethe.format.ModelWriter;
 import org.lethe.format.StoredType;
 import org.lethe.kernels.DType;
 import org.lethe.kernels.Device;
 import org.lethe.model.Generator;
 import org.lethe.model.Llama;
-import org.lethe.model.LlamaConfig;
 import org.lethe.model.LlamaWeights;
-import org.lethe.model.ParameterSource;
 import org.lethe.model.Sampling;
 
 /** A Llama with its tokenizer, loaded from a Hugging Face directory or a GGUF file. */
@@ -26,7 +19,8 @@ public final class LanguageModel implements AutoCloseable {
   private final Llama llama;
   private final Tokenizer tokenizer;
 
-  private LanguageModel(LlamaWeights weights, Tokenizer tokenizer) {
+  /** Takes both over. */
+  LanguageModel(LlamaWeights weights, Tokenizer tokenizer) {
     this.weights = weights;
     this.llama = new Llama(weights);
     this.tokenizer = tokenizer;
@@ -49,63 +43,10 @@ public final class LanguageModel implements AutoCloseable {
     return open(device, path, dtype, true);
   }
 
-  /** The tokenizer takes as long to read as the weights of a small model: both at once. */
   private static LanguageModel open(Device device, Path path, DType dtype, boolean exact) {
-    CompletableFuture<Tokenizer> tokenizer =
-        CompletableFuture.supplyAsync(
-            () -> Tokenizer.open(path), task -> Thread.ofPlatform().daemon().start(task));
-    try (Checkpoint checkpoint = Checkpoint.open(path)) {
-      LlamaConfig config = checkpoint.config();
-      LlamaWeights weights =
-          LlamaWeights.load(device, config, whileGood(tokenizer, checkpoint), dtype, exact);
-      try {
-        Tokenizer read = result(tokenizer);
-        read.check(config);
-        return new LanguageModel(weights, read);
-      } catch (RuntimeException | Error e) {
-        weights.close();
-        throw e;
-      }
-    } catch (RuntimeException | Error e) {
-      var _ = tokenizer.thenAccept(Tokenizer::close);
-      throw e;
+    try (ModelFiles files = ModelFiles.open(path)) {
+      return files.load(device, dtype, exact);
     }
-  }
-
-  private static Tokenizer result(CompletableFuture<Tokenizer> tokenizer) {
-    try {
-      return tokenizer.join();
-    } catch (CompletionException e) {
-      switch (e.getCause()) {
-        case RuntimeException cause -> throw cause;
-        case Error cause -> throw cause;
-        case null, default -> throw e;
-      }
-    }
-  }
-
-  /** {@code source}, which ends as soon as the tokenizer proves broken. */
-  private static ParameterSource whileGood(
-      CompletableFuture<Tokenizer> tokenizer, ParameterSource source) {
-    return new ParameterSource() {
-      @Override
-      public void read(String name, long first, MemorySegment f32) {
-        check();
-        source.read(name, first, f32);
-      }
-
-      @Override
-      public @Nullable MemorySegment bf16(String name) {
-        check();
-        return source.bf16(name);
-      }
-
-      private void check() {
-        if (tokenizer.isCompletedExceptionally()) {
-          result(tokenizer);
-        }
-      }
-    };
   }
 
   /** Its weights. */
