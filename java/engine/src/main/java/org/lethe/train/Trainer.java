@@ -106,8 +106,10 @@ public final class Trainer {
 
   /**
    * Trains from the last checkpoint in {@code folder} (or from the start) to the end, or until
-   * {@code stop} says so at a step's boundary; a checkpoint is written either way, and the weights
-   * are then those to keep: the best where blocks were held out, else the last.
+   * {@code stop} says so at a step's boundary. Stopped, it leaves a checkpoint. Finished, it leaves
+   * the weights to keep, the best where blocks were held out, else the last, for the caller to
+   * write, and no checkpoint of the last step, which would be several times as large: a process
+   * killed before the weights are written takes the steps since the last checkpoint again.
    *
    * @throws TrainingDivergedException if a loss or gradient is no longer finite
    */
@@ -133,17 +135,17 @@ public final class Trainer {
         if (evaluates(position.step(), steps)) {
           position = evaluate(position, llama, state, directory);
         }
-        if (position.step() % options.checkpointEvery() == 0) {
+        if (position.step() < steps && position.step() % options.checkpointEvery() == 0) {
           state.save(directory, position);
           saved = position.step();
           listener.checkpointed(saved);
         }
       }
-      if (saved != position.step()) {
+      boolean finished = position.step() == steps;
+      if (!finished && saved != position.step()) {
         state.save(directory, position);
         listener.checkpointed(position.step());
       }
-      boolean finished = position.step() == steps;
       if (finished && position.bestStep() > 0) {
         state.restoreBest(directory, position);
       }

@@ -35,19 +35,18 @@ class FlightRecorderTest {
               () -> run.run(device, temporary.resolve("run")));
     }
     List<RecordedEvent> steps = named("TrainingStep", events);
-    assertEquals(6, steps.size());
-    for (int i = 0; i < steps.size(); i++) {
-      RecordedEvent step = steps.get(i);
+    assertEquals(
+        List.of(1, 2, 3, 4, 5, 6, 5, 6), steps.stream().map(e -> e.getInt("step")).toList());
+    for (RecordedEvent step : steps) {
       assertEquals("teach", step.getString("phase"));
-      assertEquals(i + 1, step.getInt("step"));
       assertTrue(step.getDouble("loss") > 0 && step.getDouble("gradientNorm") > 0, step::toString);
       assertTrue(step.getLong("tokens") > 0 && step.getDuration().toNanos() > 0, step::toString);
     }
     List<RecordedEvent> checkpoints = named("Checkpoint", events);
     assertEquals(
-        List.of("written", "written", "written", "read"),
+        List.of("written", "written", "read"),
         checkpoints.stream().map(e -> e.getString("kind")).toList());
-    assertTrue(checkpoints.getLast().getString("folder").endsWith("checkpoint-6"));
+    assertTrue(checkpoints.getLast().getString("folder").endsWith("checkpoint-4"));
     assertTrue(checkpoints.getLast().getLong("bytes") > 1000);
     assertTrue(
         named("DeviceAllocation", events).stream()

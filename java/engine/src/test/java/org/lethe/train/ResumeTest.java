@@ -79,9 +79,9 @@ class ResumeTest {
         assertEquals(List.of(s + 1), taken);
         assertEquals(s == 8, result.outcome().finished());
         assertEquals(s + 1, result.outcome().step());
-        assertTrue(Files.isDirectory(stopped.resolve("checkpoint-" + (s + 1))));
+        assertEquals(s < 8, Files.isDirectory(stopped.resolve("checkpoint-" + (s + 1))));
       } else {
-        assertEquals(List.of(), taken, "a finished run takes no step");
+        assertEquals(List.of(9), taken, "weights that nobody wrote are made again");
         assertEquals(expected.outcome(), result.outcome());
         expected.weights().forEach((name, w) -> assertArrayEquals(w, result.weight(name), name));
       }
