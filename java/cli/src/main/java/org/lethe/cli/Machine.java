@@ -127,7 +127,8 @@ record Machine(
     }
     return new Machine(
         "%s (%s)".formatted(described.path("name").asString(""), device.name()),
-        described.path("memory_bytes").longValue(0),
+        // A GPU says what others, the driver and its context have left of it.
+        described.path("free_bytes").longValue(described.path("memory_bytes").longValue(0)),
         ceilings,
         (type, heads) -> device.kernels().attentionBackwardWorkspace(type, heads));
   }
