@@ -11,8 +11,8 @@ import org.lethe.benchmarks.Results.Measured;
 /**
  * The regression gate: holds a run against a baseline, benchmark by benchmark.
  *
- * <p>Each iteration's time is divided by the calibration's around it, that of arithmetic or that of
- * memory, whichever bounds the benchmark. A benchmark is slower if the ratio of the medians is
+ * <p>Each iteration's time is divided by the process's median calibration, that of arithmetic or
+ * that of memory, whichever bounds the benchmark. A benchmark is slower if the ratio of the medians is
  * above the threshold and its 99% interval lies above 1; faster likewise.
  */
 final class Gate {
@@ -97,14 +97,12 @@ final class Gate {
     return measured.forks().stream().map(fork -> calibrated(fork, memory)).toList();
   }
 
-  /** Times over the mean of the calibrations before and after (the next iteration's before). */
+  /**
+   * Times over the fork's median calibration: one of a single moment would add its own noise to
+   * every time.
+   */
   private static double[] calibrated(Fork fork, boolean memory) {
-    double[] machine = memory ? fork.memory() : fork.arithmetic();
-    double[] result = new double[fork.seconds().length];
-    for (int i = 0; i < result.length; i++) {
-      double after = machine[Math.min(i + 1, result.length - 1)];
-      result[i] = fork.seconds()[i] / ((machine[i] + after) / 2);
-    }
-    return result;
+    double machine = Bootstrap.median(memory ? fork.memory() : fork.arithmetic());
+    return Arrays.stream(fork.seconds()).map(seconds -> seconds / machine).toArray();
   }
 }
