@@ -12,8 +12,8 @@ import org.lethe.benchmarks.Results.Measured;
  * The regression gate: holds a run against a baseline, benchmark by benchmark.
  *
  * <p>Each iteration's time is divided by the process's median calibration, that of arithmetic or
- * that of memory, whichever bounds the benchmark. A benchmark is slower if the ratio of the medians is
- * above the threshold and its 99% interval lies above 1; faster likewise.
+ * that of memory, whichever bounds the benchmark. A benchmark is slower if the ratio of the medians
+ * is above the threshold and its 99% interval lies above 1; faster likewise.
  */
 final class Gate {
   private static final double CONFIDENCE = 0.99;
