@@ -9,10 +9,10 @@ import java.util.concurrent.CyclicBarrier;
  * are. Measured around every iteration, so that a slow machine is not taken for slow code.
  */
 final class Calibration {
-  /** Floats a thread computes on: they stay in its first-level cache. */
-  private static final int CACHED = 4096;
-
-  private static final int ROUNDS = 8000;
+  /**
+   * Multiplications and additions, each waiting for the one before: nothing a compiler can choose.
+   */
+  private static final int CHAIN = 1 << 19;
 
   private static final int TRIES = 9;
 
@@ -21,7 +21,6 @@ final class Calibration {
 
   private final Thread[] threads;
   private final CyclicBarrier barrier;
-  private final float[][] cached;
   private final long[][] read;
   private volatile boolean reading;
   private volatile double consumed;
@@ -31,7 +30,6 @@ final class Calibration {
     int cores = Runtime.getRuntime().availableProcessors();
     threads = new Thread[cores];
     barrier = new CyclicBarrier(cores + 1);
-    cached = new float[cores][CACHED];
     read = new long[cores][READ];
     for (int t = 0; t < cores; t++) {
       int thread = t;
@@ -45,7 +43,7 @@ final class Calibration {
     }
   }
 
-  /** Seconds that a fixed number of multiplications and additions in cache took, at best. */
+  /** Seconds that a fixed chain of operations on registers took, at best. */
   double arithmetic() {
     return least(false);
   }
@@ -75,23 +73,20 @@ final class Calibration {
   private void serve(int thread) {
     while (true) {
       await();
-      double result = reading ? sum(read[thread]) : compute(cached[thread]);
+      double result = reading ? sum(read[thread]) : chain(thread + 1);
       consumed = result;
       await();
     }
   }
 
-  private static double compute(float[] x) {
-    for (int round = 0; round < ROUNDS; round++) {
-      step(x);
+  /** Marsaglia's xorshift. */
+  private static long chain(long x) {
+    for (int i = 0; i < CHAIN; i++) {
+      x ^= x << 13;
+      x ^= x >>> 7;
+      x ^= x << 17;
     }
-    return x[0];
-  }
-
-  private static void step(float[] x) {
-    for (int i = 0; i < x.length; i++) {
-      x[i] = x[i] * 0.999f + 0.001f;
-    }
+    return x;
   }
 
   private static double sum(long[] x) {
