@@ -81,7 +81,7 @@ class ArchitectureTest {
     check(
         noClasses()
             .that()
-            .doNotHaveFullyQualifiedName(ModelFiles.class.getName())
+            .doNotBelongToAnyOf(ModelFiles.class)
             .should()
             .callMethod(Thread.class, "start")
             .orShould()
