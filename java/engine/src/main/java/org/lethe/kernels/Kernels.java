@@ -97,7 +97,7 @@ public final class Kernels {
    * programs call them all. Pointers are passed as the 64-bit integers they are: no object per
    * call.
    */
-  private final class Bound {
+  final class Bound {
     private final String operation;
     private final String parameters;
     private @Nullable MethodHandle handle;
