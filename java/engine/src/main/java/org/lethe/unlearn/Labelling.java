@@ -4,8 +4,8 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.function.BooleanSupplier;
 import java.util.stream.Stream;
 import org.lethe.kernels.DType;
@@ -121,10 +121,7 @@ public final class Labelling {
       AnchorDictionary anchors,
       Options options)
       throws IOException {
-    var makes = new LinkedHashMap<String, Object>();
-    makes.put("lethe", Provenance.VERSION);
-    makes.put("device", device.name());
-    makes.put("model", Provenance.of(model));
+    Map<String, Object> makes = Provenance.record(device, model);
     makes.put("reinforced", Provenance.of(reinforced));
     makes.put("text", Provenance.of(texts));
     makes.put("anchors", anchors.anchors());

@@ -12,6 +12,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.stream.Stream;
+import org.lethe.kernels.Device;
 
 /** What made a result: names and SHA-256 checksums of the files it came from. */
 final class Provenance {
@@ -23,6 +24,15 @@ final class Provenance {
   private static String version() {
     String version = Provenance.class.getPackage().getImplementationVersion();
     return version == null ? "development" : version;
+  }
+
+  /** The start of every record: Lethe's version, the device, the model that it begins with. */
+  static Map<String, Object> record(Device device, Path model) throws IOException {
+    var record = new LinkedHashMap<String, Object>();
+    record.put("lethe", VERSION);
+    record.put("device", device.name());
+    record.put("model", of(model));
+    return record;
   }
 
   /** Name and checksum of each text. */

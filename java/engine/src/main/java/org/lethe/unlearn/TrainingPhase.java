@@ -105,11 +105,8 @@ public final class TrainingPhase {
   private static Map<String, Object> record(
       Device device, String phase, Path model, TrainingOptions options) throws IOException {
     Inputs.model(model);
-    var record = new LinkedHashMap<String, Object>();
-    record.put("lethe", Provenance.VERSION);
-    record.put("device", device.name());
+    Map<String, Object> record = Provenance.record(device, model);
     record.put("phase", phase);
-    record.put("model", Provenance.of(model));
     record.put("options", options);
     return record;
   }

@@ -27,7 +27,7 @@ class FlightRecorderTest {
     var run = new TinyRun();
     run.checkpointEvery = 2;
     List<RecordedEvent> events;
-    try (Device device = Device.open("cpu")) { // its event classes are there before the recording
+    try (Device device = Device.open("cpu")) { // before the recording
       events =
           recorded(
               false,
