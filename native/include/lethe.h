@@ -118,7 +118,8 @@ LETHE_API lethe_status lethe_event_milliseconds(lethe_device *device, lethe_even
 /*
  * A graph: from lethe_graph_begin to lethe_graph_end operations on the stream are recorded instead of done; lethe_graph_launch
  * then does all of them at once, with the addresses and sizes recorded, as often as it is asked. Copies to and from the host,
- * allocating and freeing, recording events, other graphs and lethe_synchronize are refused while recording. A device without graphs says LETHE_UNSUPPORTED at the beginning.
+ * allocating and freeing, recording events, other graphs and lethe_synchronize are refused while recording. A device without
+ * graphs says LETHE_UNSUPPORTED at the beginning.
  */
 LETHE_API lethe_status lethe_graph_begin(lethe_device *device, lethe_stream *stream);
 LETHE_API lethe_status lethe_graph_end(lethe_device *device, lethe_stream *stream, lethe_graph **graph);

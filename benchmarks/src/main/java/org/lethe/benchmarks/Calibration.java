@@ -9,9 +9,7 @@ import java.util.concurrent.CyclicBarrier;
  * are. Measured around every iteration, so that a slow machine is not taken for slow code.
  */
 final class Calibration {
-  /**
-   * Multiplications and additions, each waiting for the one before: nothing a compiler can choose.
-   */
+  /** Steps, each waiting for the one before: no compiler makes them faster or slower. */
   private static final int CHAIN = 1 << 19;
 
   private static final int TRIES = 9;
@@ -37,7 +35,7 @@ final class Calibration {
       threads[t].setDaemon(true);
       threads[t].start();
     }
-    for (int i = 0; i < 5; i++) { // until it is compiled, for good
+    for (int i = 0; i < 5; i++) { // until it is compiled
       arithmetic();
       memory();
     }
