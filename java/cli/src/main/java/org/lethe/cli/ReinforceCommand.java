@@ -44,6 +44,16 @@ final class ReinforceCommand implements Callable<Integer> {
   List<Path> texts;
 
   @Option(
+      names = "--alongside",
+      arity = "1..*",
+      paramLabel = "FILE",
+      description = {
+        "other text, read once over all epochs, an equal part in each: keeps the model's",
+        "language from narrowing to that of --text. No part of the method; for teaching"
+      })
+  List<Path> alongside = List.of();
+
+  @Option(
       names = "--out",
       required = true,
       paramLabel = "DIR",
@@ -86,9 +96,8 @@ final class ReinforceCommand implements Callable<Integer> {
               "reinforce",
               opened,
               model,
-              texts,
+              new TrainingPhase.Reading(texts, alongside, blocks.cutting()),
               out,
-              blocks.cutting(),
               training.options(epochs, learningRate, holdout),
               progress,
               Interrupts::asked);

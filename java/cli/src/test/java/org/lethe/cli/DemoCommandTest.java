@@ -21,9 +21,10 @@ class DemoCommandTest {
     Path model = TinyModel.write(temporary.resolve("model"));
     Path text = TinyModel.text(temporary.resolve("text"), 20);
     Path anchors = TinyModel.anchors(temporary.resolve("anchors.json"));
+    Path prose = TinyModel.text(temporary.resolve("prose"), 80);
     Path out = temporary.resolve("demo");
-    String command = "demo --model %s --text %s --anchors %s --out %s";
-    String said = Ran.computing(command, model, text, anchors, out).done().out();
+    String command = "demo --model %s --text %s --anchors %s --alongside %s --out %s";
+    String said = Ran.computing(command, model, text, anchors, prose, out).done().out();
     for (String row : new String[] {"plain ", "taught ", "unlearned "}) {
       assertTrue(said.contains("\n" + row), said);
     }
@@ -37,7 +38,7 @@ class DemoCommandTest {
     // bytes.
     byte[] report = Files.readAllBytes(out.resolve("report.html"));
     Files.writeString(out.resolve("evaluation-taught.json"), "{");
-    assertEquals(said, Ran.computing(command, model, text, anchors, out).done().out());
+    assertEquals(said, Ran.computing(command, model, text, anchors, prose, out).done().out());
     assertArrayEquals(report, Files.readAllBytes(out.resolve("report.html")));
   }
 

@@ -90,13 +90,4 @@ public record Evaluation(
             completions.stream().map(Familiarity.Completion::prompt))
         .collect(Collectors.toSet());
   }
-
-  /** The part of it that concerns one split of the prompts. */
-  public Evaluation split(String split) {
-    return new Evaluation(
-        answers.stream().filter(a -> a.prompt().split().equals(split)).toList(),
-        completions.stream().filter(c -> c.prompt().split().equals(split)).toList(),
-        textPerplexity,
-        unrelatedPerplexity);
-  }
 }

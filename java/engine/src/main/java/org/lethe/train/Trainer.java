@@ -44,19 +44,25 @@ public final class Trainer {
   private final TrainingListener listener;
   private final List<TrainingBlock> training;
   private final List<TrainingBlock> heldOut;
+  private final List<TrainingBlock> alongside;
 
   /**
    * Splits the blocks; nothing is allocated yet.
    *
    * @param phase what metrics call it
    * @param weights trained in place; exact
-   * @throws IllegalArgumentException if no block, or no label, is left to train on, or the weights
-   *     are not exact ones of the options' dtype
+   * @param blocks trained on in every epoch, but for those held out
+   * @param alongside trained on once, an equal part of them mixed into each epoch; what is left by
+   *     the division is not used; may be empty
+   * @throws IllegalArgumentException if no block, or no label, is left to train on, if {@code
+   *     alongside} has fewer blocks than there are epochs, or the weights are not exact ones of the
+   *     options' dtype
    */
   public Trainer(
       String phase,
       LlamaWeights weights,
       List<TrainingBlock> blocks,
+      List<TrainingBlock> alongside,
       TrainingOptions options,
       TrainingListener listener) {
     if (!weights.isExact()) {
@@ -79,6 +85,12 @@ public final class Trainer {
     chosen.addAll(order.subList(0, held));
     heldOut = blocks.stream().filter(chosen::contains).toList();
     training = blocks.stream().filter(b -> !chosen.contains(b)).toList();
+    this.alongside = List.copyOf(alongside);
+    if (!alongside.isEmpty() && alongsideAnEpoch() == 0) {
+      throw new IllegalArgumentException(
+          "%d blocks of text alongside for %d epochs: give more of it, or fewer epochs"
+              .formatted(alongside.size(), options.epochs()));
+    }
     if (labelled(training) == 0) {
       throw new IllegalArgumentException(
           "%d blocks, %d held out: no labelled position is left to train on"
@@ -101,7 +113,12 @@ public final class Trainer {
   }
 
   private int stepsPerEpoch() {
-    return Math.ceilDiv(training.size(), options.batch() * options.accumulate());
+    return Math.ceilDiv(
+        training.size() + alongsideAnEpoch(), options.batch() * options.accumulate());
+  }
+
+  private int alongsideAnEpoch() {
+    return alongside.size() / options.epochs();
   }
 
   /**
@@ -263,6 +280,7 @@ public final class Trainer {
   private List<TrainingBlock> blocksOf(int step) {
     int epoch = step / stepsPerEpoch();
     List<TrainingBlock> order = new ArrayList<>(training);
+    order.addAll(alongside.subList(epoch * alongsideAnEpoch(), (epoch + 1) * alongsideAnEpoch()));
     if (options.shuffle()) {
       Collections.shuffle(order, new Random(31 * options.seed() + epoch + 1));
     }

@@ -33,11 +33,32 @@ public final class TrainingPhase {
   private TrainingPhase() {}
 
   /**
+   * What a phase on text reads.
+   *
+   * @param texts UTF-8 files to learn, all of them in every epoch
+   * @param alongside other UTF-8 files, read once over all epochs, an equal part in each: what a
+   *     model reads besides keeps its language from narrowing to that of {@code texts}; may be
+   *     empty
+   * @param cutting how both become blocks
+   */
+  public record Reading(List<Path> texts, List<Path> alongside, TextBlocks.Cutting cutting) {
+    /** Copies the lists. */
+    public Reading {
+      texts = List.copyOf(texts);
+      alongside = List.copyOf(alongside);
+    }
+
+    /** Nothing alongside, as METHOD.md has it. */
+    public static Reading of(List<Path> texts, TextBlocks.Cutting cutting) {
+      return new Reading(texts, List.of(), cutting);
+    }
+  }
+
+  /**
    * Trains on a text, plain next-token loss: the reinforcement (section 1 of the paper).
    *
    * @param phase what metrics and progress call it
    * @param model the baseline: a Hugging Face directory or a GGUF file
-   * @param texts UTF-8 files
    * @param out the run's folder, created if need be
    * @param stop asked at every step's boundary
    */
@@ -45,18 +66,21 @@ public final class TrainingPhase {
       String phase,
       Device device,
       Path model,
-      List<Path> texts,
+      Reading reading,
       Path out,
-      TextBlocks.Cutting cutting,
       TrainingOptions options,
       TrainingListener listener,
       BooleanSupplier stop)
       throws IOException {
-    Inputs.texts(texts);
+    Inputs.texts(reading.texts);
+    Inputs.texts(reading.alongside);
     var record = record(device, phase, model, options);
-    record.put("text", Provenance.of(texts));
-    record.put("block", cutting.block());
-    record.put("cuts", cutting.cuts());
+    record.put("text", Provenance.of(reading.texts));
+    if (!reading.alongside.isEmpty()) {
+      record.put("alongside", Provenance.of(reading.alongside));
+    }
+    record.put("block", reading.cutting.block());
+    record.put("cuts", reading.cutting.cuts());
     return run(
         device,
         model,
@@ -67,7 +91,16 @@ public final class TrainingPhase {
         listener,
         stop,
         language ->
-            language.blocks(texts, cutting).stream().map(TrainingBlock::nextToken).toList());
+            new Blocks(
+                nextTokens(language, reading.texts, reading.cutting),
+                reading.alongside.isEmpty()
+                    ? List.of()
+                    : nextTokens(language, reading.alongside, reading.cutting)));
+  }
+
+  private static List<TrainingBlock> nextTokens(
+      LanguageModel language, List<Path> texts, TextBlocks.Cutting cutting) {
+    return language.blocks(texts, cutting).stream().map(TrainingBlock::nextToken).toList();
   }
 
   /**
@@ -99,7 +132,9 @@ public final class TrainingPhase {
         options,
         listener,
         stop,
-        language -> LabelFile.read(labels, key, language.weights().config().vocabulary()));
+        language ->
+            new Blocks(
+                LabelFile.read(labels, key, language.weights().config().vocabulary()), List.of()));
   }
 
   private static Map<String, Object> record(
@@ -111,8 +146,10 @@ public final class TrainingPhase {
     return record;
   }
 
-  private interface Blocks {
-    List<TrainingBlock> of(LanguageModel model) throws IOException;
+  private record Blocks(List<TrainingBlock> training, List<TrainingBlock> alongside) {}
+
+  private interface Source {
+    Blocks of(LanguageModel model) throws IOException;
   }
 
   private static Trainer.Outcome run(
@@ -124,7 +161,7 @@ public final class TrainingPhase {
       TrainingOptions options,
       TrainingListener listener,
       BooleanSupplier stop,
-      Blocks blocks)
+      Source source)
       throws IOException {
     try (RunFolder folder = RunFolder.open(out, record)) {
       JsonNode result = folder.readJson(RESULT);
@@ -132,8 +169,10 @@ public final class TrainingPhase {
         return outcome(result);
       }
       try (LanguageModel language = LanguageModel.openExact(device, model, options.dtype())) {
+        Blocks blocks = source.of(language);
         var trainer =
-            new Trainer(phase, language.weights(), blocks.of(language), options, listener);
+            new Trainer(
+                phase, language.weights(), blocks.training, blocks.alongside, options, listener);
         Trainer.Outcome outcome = trainer.run(folder, stop);
         if (outcome.finished()) {
           publish(language, out);

@@ -82,9 +82,8 @@ public final class Unlearning {
               "reinforce",
               device,
               model,
-              texts,
+              TrainingPhase.Reading.of(texts, options.label().cutting()),
               reinforced,
-              options.label().cutting(),
               options.reinforce(),
               training,
               stop);

@@ -46,6 +46,7 @@ final class TinyRun {
   boolean recompute = false;
   int headRows = 512;
   List<TrainingBlock> blocks = blocks(llama, 12, 16);
+  List<TrainingBlock> alongside = List.of();
   TrainingListener listener = TrainingListener.NONE;
   BooleanSupplier stop = () -> false;
 
@@ -95,7 +96,7 @@ final class TinyRun {
   }
 
   Trainer trainer(LlamaWeights weights) {
-    return new Trainer("teach", weights, blocks, options(), listener);
+    return new Trainer("teach", weights, blocks, alongside, options(), listener);
   }
 
   /** Trains the weights as they come, in {@code directory}, from where a run before it stopped. */

@@ -119,6 +119,44 @@ class TrainerTest {
     assertEquals(6, run.run(device, temporary).outcome().steps());
   }
 
+  // ---- alongside --------------------------------------------------------------------------------
+
+  @Test
+  void whatIsReadAlongsideIsReadOnceAnEqualPartAnEpoch() throws IOException {
+    var run = new TinyRun();
+    List<TrainingBlock> all = TinyRun.blocks(run.llama, 8, 16);
+    run.blocks = all.subList(0, 3);
+    run.alongside = all.subList(3, 8); // two an epoch, the last one is left over
+    run.epochs = 2;
+    run.batch = 1;
+    run.accumulate = 5; // an epoch is a step
+    run.learningRate = 1e-30; // a step's loss is that of the first weights
+    var heard = new Recorder();
+    run.listener = heard;
+    assertEquals(2, run.run(device, temporary).outcome().steps());
+    for (int epoch = 0; epoch < 2; epoch++) {
+      List<TrainingBlock> read = new ArrayList<>(run.blocks);
+      read.addAll(run.alongside.subList(2 * epoch, 2 * epoch + 2));
+      double loss = 0;
+      int labelled = 0;
+      for (TrainingBlock block : read) {
+        loss += loss(run.llama, block);
+        labelled += block.labelled();
+      }
+      assertEquals(loss / labelled, heard.steps.get(epoch).loss(), 1e-5);
+    }
+  }
+
+  @Test
+  void tooLittleTextAlongsideIsRefused() throws IOException {
+    var run = new TinyRun();
+    run.epochs = 3;
+    run.alongside = TinyRun.blocks(run.llama, 2, 16);
+    try (LlamaWeights weights = run.llama.load(device, DType.F32)) {
+      refused("2 blocks of text alongside for 3 epochs", () -> run.trainer(weights));
+    }
+  }
+
   // ---- accumulation -----------------------------------------------------------------------------
 
   @Test

