@@ -69,9 +69,11 @@ void convert(lethe_device &device, void *target, int32_t target_dtype, int64_t l
 bool gap_in_a(const Product &p) { return p.layout != LETHE_TN && p.ld_a != p.K; }
 bool gap_in_b(const Product &p) { return p.layout == LETHE_NT && p.ld_b != p.K; }
 
-// With AMX, oneDNN 3.13 reads bf16 along K in pairs. Where K is odd it takes what lies behind a row for the last pair's second and
-// multiplies that by zero: a NaN there would reach the product.
-bool strays(const Product &p) { return p.dtype == LETHE_BF16 && p.K % 2 == 1 && (gap_in_a(p) || gap_in_b(p)); }
+// With AMX, oneDNN 3.13 takes bf16 along K by 32. Where K is no multiple of that it may take what lies behind a row as well, and
+// multiplies it by zero: a NaN in the gap would reach the product.
+constexpr int64_t kTileDepth = 32;
+
+bool strays(const Product &p) { return p.dtype == LETHE_BF16 && p.K % kTileDepth != 0 && (gap_in_a(p) || gap_in_b(p)); }
 
 const void *packed(void *target, const void *source, int64_t ld, int64_t rows, int64_t width) {
   for (int64_t r = 0; r < rows; r++) {
