@@ -143,12 +143,12 @@ final class DemoCommand implements Callable<Integer> {
         Llama.Memory.DEFAULT);
   }
 
-  static final TrainingOptions TEACH = training(12, 5e-5, 0);
+  static final TrainingOptions TEACH = training(10, 1e-4, 0);
   static final Unlearning.Options UNLEARN =
       new Unlearning.Options(
-          training(6, 1e-4, 0),
-          new Labelling.Options(3, TextBlocks.Cutting.once(BLOCK), 1, DType.BF16),
-          training(4, 1e-4, 0.05),
+          training(3, 1e-4, 0),
+          new Labelling.Options(6, new TextBlocks.Cutting(BLOCK, 2), 1, DType.BF16),
+          training(3, 2e-4, 0),
           "labels");
 
   @Override
