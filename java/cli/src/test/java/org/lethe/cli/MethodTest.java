@@ -102,6 +102,26 @@ class MethodTest {
   }
 
   @Test
+  void whatIsReadAlongsideAddsItsBlocksOnce() throws IOException {
+    Path alone = temporary.resolve("alone");
+    reinforce(alone, "--shuffle").done();
+    assertTrue(run(alone).path("alongside").isMissingNode());
+    Path other = TinyModel.text(temporary.resolve("other"), 200);
+    Path both = temporary.resolve("both");
+    reinforce(both, "--alongside " + other).done();
+    int steps = lines(alone.resolve("metrics.jsonl")).size();
+    int more = lines(both.resolve("metrics.jsonl")).size();
+    assertTrue(
+        more > steps && more < 11 * steps, steps + " to " + more); // ten times the text, once
+    assertEquals(1, run(both).path("alongside").size());
+    Path little = TinyModel.text(temporary.resolve("little"), 5);
+    reinforce(temporary.resolve("few"), "--alongside " + little)
+        .refused(Main.FAILED, "of text alongside for 4 epochs: give more of it, or fewer epochs");
+    reinforce(temporary.resolve("none"), "--alongside " + temporary.resolve("missing"))
+        .refused(Main.FAILED, "missing");
+  }
+
+  @Test
   void noShuffleKeepsTheOrder() throws IOException {
     Path shuffled = temporary.resolve("shuffled");
     reinforce(shuffled, "--shuffle").done();

@@ -313,19 +313,20 @@ final class TransformerTrials {
       }
     }
     for (Kernels.Layout layout : Kernels.Layout.values()) {
-      trials.addForReals(
-          "matmul",
-          layout + " with a NaN in one row of A's",
-          (t, dtype) -> {
-            int S = 65;
-            double[] values = t.normal(S * S);
-            values[(layout == Kernels.Layout.TN ? 7 * S + 64 : 64 * S + 7)] = Double.NaN;
-            Operand a = t.input("a", dtype, S, S).set(values);
-            Operand b = t.input("b", dtype, S, S);
-            Operand c = t.result("c", dtype, S, S);
-            t.call(k -> k.matmul(c.on(), a.on(), b.on(), layout, false));
-            t.expect(c, Reference.matmul(a.values(), b.values(), layout, S, S, S));
-          });
+      for (int S : new int[] {65, 72}) {
+        trials.addForReals(
+            "matmul",
+            "%s of %d with a NaN in one row of A's".formatted(layout, S),
+            (t, dtype) -> {
+              double[] values = t.normal(S * S);
+              values[(layout == Kernels.Layout.TN ? 7 * S + 64 : 64 * S)] = Double.NaN;
+              Operand a = t.input("a", dtype, S, S).set(values);
+              Operand b = t.input("b", dtype, S, S);
+              Operand c = t.result("c", dtype, S, S);
+              t.call(k -> k.matmul(c.on(), a.on(), b.on(), layout, false));
+              t.expect(c, Reference.matmul(a.values(), b.values(), layout, S, S, S));
+            });
+      }
     }
   }
 
