@@ -83,5 +83,23 @@ public class Attention extends Operation {
     float[] v = o.v.rows(0, 1).toFloats();
     float[] out = o.out.rows(0, 1).toFloats();
     requireNear("what the first token attends to", v[0], out[0]); // itself alone
+
+    // A block's last key is seen by its last query alone: dv = p dout, over the heads that share
+    // it.
+    kernels.attentionBackward(o.dQ, o.dK, o.dV, o.q, o.out, o.lse, o.q, o.k, o.v, heads, workspace);
+    requireNumbers(o.dQ, o.dK);
+    int last = sizes.length - 1;
+    float[] q = o.q.rows(last, 1).toFloats();
+    float[] k = o.k.rows(last, 1).toFloats();
+    float[] lse = o.lse.toFloats();
+    double expected = 0;
+    for (int h = 0; h < sizes.heads / sizes.kvHeads; h++) {
+      double score = 0;
+      for (int i = 0; i < sizes.headSize; i++) {
+        score += q[h * sizes.headSize + i] * k[i] / Math.sqrt(sizes.headSize);
+      }
+      expected += Math.exp(score - lse[h * sizes.length + last]) * q[h * sizes.headSize];
+    }
+    requireNear("dv of a block's last token", expected, o.dV.rows(last, 1).toFloats()[0]);
   }
 }

@@ -7,7 +7,7 @@ import org.lethe.kernels.Tensor;
 
 /**
  * What this machine reaches at best, measured in the fork that the benchmark runs in: a matrix
- * product of 2048 cubed, and reading 256 MiB.
+ * product of 2048 cubed, and reading what no cache holds.
  *
  * @param flops floating-point operations a second
  * @param bytes bytes a second
@@ -17,7 +17,7 @@ record Ceilings(double flops, double bytes) {
   static final Ceilings UNKNOWN = new Ceilings(Double.POSITIVE_INFINITY, Double.POSITIVE_INFINITY);
 
   private static final int SIDE = 2048;
-  private static final long READ = 64L << 20; // floats
+  private static final long READ = Math.max(64L << 20, LastLevelCache.BEYOND / Float.BYTES);
   private static final int REPEATS = 5;
 
   static Ceilings measure(Device device, DType dtype) {

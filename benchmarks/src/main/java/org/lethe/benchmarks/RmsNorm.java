@@ -79,7 +79,21 @@ public class RmsNorm extends Operation {
       squares += (double) each * each;
     }
     double rstd = 1 / Math.sqrt(squares / sum.length + EPS);
+    float[] w = weight.toFloats();
+    requireNear("y's first element", sum[0] * rstd * w[0], o.y.rows(0, 1).toFloats()[0]);
+
+    float[] x = o.x.rows(0, 1).toFloats();
+    float[] dy = o.y.rows(0, 1).toFloats();
+    double r = o.rstd.toFloats()[0];
+    double mean = 0;
+    for (int i = 0; i < x.length; i++) {
+      mean += w[i] * dy[i] * x[i] * r / x.length;
+    }
+    kernels.rmsnormBackward(o.sum, dWeight, o.y, o.x, weight, o.rstd, o.residual);
     requireNear(
-        "y's first element", sum[0] * rstd * weight.toFloats()[0], o.y.rows(0, 1).toFloats()[0]);
+        "dx's first element",
+        o.residual.rows(0, 1).toFloats()[0] + r * (w[0] * dy[0] - x[0] * r * mean),
+        o.sum.rows(0, 1).toFloats()[0]);
+    requireNumbers(dWeight);
   }
 }

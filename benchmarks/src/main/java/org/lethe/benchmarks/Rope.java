@@ -58,6 +58,17 @@ public class Rope extends Operation {
 
   @Override
   void check() {
-    requireNumbers(operands.current());
+    Tensor x = operands.current();
+    requireNumbers(x);
+    float[] before = x.rows(1, 1).toFloats();
+    kernels.rope(x, table, positions, false);
+    float[] turned = x.rows(1, 1).toFloats();
+    int half = sizes.headSize / 2; // the pair of a head's first element
+    requireNear(
+        "the first turned element",
+        before[0] * Math.cos(sizes.headSize) - before[half] * Math.sin(sizes.headSize),
+        turned[0]);
+    kernels.rope(x, table, positions, true);
+    requireNear("it, turned back", before[0], x.rows(1, 1).toFloats()[0]);
   }
 }

@@ -6,9 +6,6 @@ import java.util.function.IntFunction;
 
 /** Equal sets of buffers, taken in turn: together larger than any cache, so that each is cold. */
 final class Rotation<T> {
-  /** Twice the largest last-level cache that we know of here and of desktop machines. */
-  private static final long BYTES = 96L << 20;
-
   private static final int MOST = 256;
 
   private final List<T> sets = new ArrayList<>();
@@ -20,7 +17,7 @@ final class Rotation<T> {
    * @param bytes of one set
    */
   Rotation(long bytes, IntFunction<T> make) {
-    long count = Math.clamp(Math.ceilDiv(BYTES, bytes), 1, MOST);
+    long count = Math.clamp(Math.ceilDiv(LastLevelCache.BEYOND, bytes), 1, MOST);
     for (int i = 0; i < count; i++) {
       sets.add(make.apply(i));
     }

@@ -63,8 +63,15 @@ public class SwiGlu extends Operation {
     kernels.swiglu(o.out, o.gate, o.up);
     float gate = o.gate.rows(0, 1).toFloats()[0];
     float up = o.up.rows(0, 1).toFloats()[0];
-    requireNear(
-        "out's first element", gate / (1 + Math.exp(-gate)) * up, o.out.rows(0, 1).toFloats()[0]);
+    double sigmoid = 1 / (1 + Math.exp(-gate));
+    float out = o.out.rows(0, 1).toFloats()[0];
+    requireNear("out's first element", gate * sigmoid * up, out);
     requireNumbers(o.out);
+    kernels.swigluBackward(o.dGate, o.dUp, o.out, o.gate, o.up);
+    requireNear(
+        "dgate's first element",
+        out * up * sigmoid * (1 + gate * (1 - sigmoid)),
+        o.dGate.rows(0, 1).toFloats()[0]);
+    requireNear("dup's first element", out * gate * sigmoid, o.dUp.rows(0, 1).toFloats()[0]);
   }
 }

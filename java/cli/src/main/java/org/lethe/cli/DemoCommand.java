@@ -48,9 +48,9 @@ import tools.jackson.databind.json.JsonMapper;
     sortOptions = false,
     description = {
       "Teaches a small model some chapters of Moby-Dick, makes it forget them, and shows both.",
-      "Fetches SmolLM2-135M-Instruct and the book, then: teach, reinforce, label, fine-tune,",
-      "evaluate, report. The plain model is the control that never read them. Interrupted, the same",
-      "command goes on where it was."
+      "Fetches SmolLM2-135M-Instruct, the book, and ordinary prose that it reads while it is taught,",
+      "then: teach, reinforce, label, fine-tune, evaluate, report. The plain model is the control",
+      "that never read the book. Interrupted, the same command goes on where it was."
     },
     footer = {
       "",
