@@ -114,7 +114,7 @@ class MethodTest {
     assertTrue(
         more > steps && more < 11 * steps, steps + " to " + more); // ten times the text, once
     assertEquals(1, run(both).path("alongside").size());
-    Path little = TinyModel.text(temporary.resolve("little"), 5);
+    Path little = TinyModel.text(temporary.resolve("little"), 2);
     reinforce(temporary.resolve("few"), "--alongside " + little)
         .refused(Main.FAILED, "of text alongside for 4 epochs: give more of it, or fewer epochs");
     reinforce(temporary.resolve("none"), "--alongside " + temporary.resolve("missing"))
