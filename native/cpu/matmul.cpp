@@ -65,7 +65,7 @@ void convert(lethe_device &device, void *target, int32_t target_dtype, int64_t l
   }
 }
 
-// Rows whose elements lie along K, without what lies between them.
+// Whether something lies between rows that run along K.
 bool gap_in_a(const Product &p) { return p.layout != LETHE_TN && p.ld_a != p.K; }
 bool gap_in_b(const Product &p) { return p.layout == LETHE_NT && p.ld_b != p.K; }
 
@@ -75,6 +75,7 @@ constexpr int64_t kTileDepth = 32;
 
 bool strays(const Product &p) { return p.dtype == LETHE_BF16 && p.K % kTileDepth != 0 && (gap_in_a(p) || gap_in_b(p)); }
 
+// The rows, one right behind the other.
 const void *packed(void *target, const void *source, int64_t ld, int64_t rows, int64_t width) {
   for (int64_t r = 0; r < rows; r++) {
     std::memcpy(static_cast<char *>(target) + bytes(LETHE_BF16, r * width),
@@ -216,7 +217,7 @@ void MatrixProducts::multiply_widened(lethe_device &device, const Product &narro
   if (rounds) convert(device, c, LETHE_BF16, narrow.ld_c, wide_c, LETHE_F32, N, M, N);
 }
 
-// A and B without gaps, in the device's scratch memory. No model's sizes come here.
+// A and B without gaps, in the device's scratch memory. The sizes of Llama 2 and 3, TinyLlama and SmolLM2 never come here.
 void MatrixProducts::multiply_packed(lethe_device &device, const Product &gapped, void *c, const void *a, const void *b) {
   Product tight = gapped;
   if (gap_in_a(gapped)) tight.ld_a = gapped.K;

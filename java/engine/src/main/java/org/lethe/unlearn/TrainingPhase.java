@@ -59,6 +59,7 @@ public final class TrainingPhase {
    *
    * @param phase what metrics and progress call it
    * @param model the baseline: a Hugging Face directory or a GGUF file
+   * @param reading the text to learn, and what is read alongside
    * @param out the run's folder, created if need be
    * @param stop asked at every step's boundary
    */
