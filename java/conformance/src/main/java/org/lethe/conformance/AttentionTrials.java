@@ -102,7 +102,7 @@ final class AttentionTrials {
           default -> v;
         };
     double[] values = struck.values();
-    values[j * struck.width() + 5] = Double.NaN;
+    values[j * struck.width + 5] = Double.NaN;
     struck.set(values);
     forward(t, dtype, s, q, k, v);
   }

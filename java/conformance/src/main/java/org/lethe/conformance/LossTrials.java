@@ -71,7 +71,7 @@ final class LossTrials {
 
   private static void crossEntropy(
       Trial t, DType dtype, Gradient how, Operand logits, int[] targets, float scale) {
-    int V = logits.width();
+    int V = logits.width;
     Operand loss = t.result("loss", DType.F32, targets.length);
     Operand wanted = t.input("targets", targets);
     double[] expected =
@@ -98,7 +98,7 @@ final class LossTrials {
     Operand logprobs = t.result("logprobs", DType.F32, targets.length);
     Operand wanted = t.input("targets", targets);
     t.call(k -> k.tokenLogprobs(logprobs.on(), logits.on(), wanted.on()));
-    t.expect(logprobs, Reference.tokenLogprobs(logits.values(), targets, logits.width()), 1);
+    t.expect(logprobs, Reference.tokenLogprobs(logits.values(), targets, logits.width), 1);
   }
 
   private static double[] strangeLogits(Trial t, int N, int V) {
@@ -157,25 +157,28 @@ final class LossTrials {
   }
 
   private static void topK(Trial t, Operand logits, int k) {
-    int V = logits.width();
-    Operand index = t.result("index", DType.I32, logits.rows(), k);
-    Operand probability = t.result("probability", DType.F32, logits.rows(), k);
+    int V = logits.width;
+    Operand index = t.result("index", DType.I32, logits.rows, k);
+    Operand probability = t.result("probability", DType.F32, logits.rows, k);
     t.call(kernels -> kernels.topK(index.on(), probability.on(), logits.on()));
     double[] x = logits.values();
     int[] expected = Reference.topK(x, V, k);
     double[] probabilities = new double[expected.length];
-    Arrays.setAll(
-        probabilities,
-        i -> Math.exp(x[i / k * V + expected[i]] - Reference.logSumExp(x, i / k * V, V)));
+    for (int row = 0; row < logits.rows; row++) {
+      double lse = Reference.logSumExp(x, row * V, V);
+      for (int i = row * k; i < (row + 1) * k; i++) {
+        probabilities[i] = Math.exp(x[row * V + expected[i]] - lse);
+      }
+    }
     t.expect(index, expected);
     t.expect(probability, probabilities);
     t.expectEach(probability, probabilities, 1e-6);
   }
 
   private static void argmax(Trial t, Operand logits) {
-    Operand index = t.result("index", DType.I32, logits.rows());
+    Operand index = t.result("index", DType.I32, logits.rows);
     t.call(k -> k.argmax(index.on(), logits.on()));
-    t.expect(index, Reference.argmax(logits.values(), logits.width()));
+    t.expect(index, Reference.argmax(logits.values(), logits.width));
   }
 
   private static void ranksOfStrangeNumbers(Trials trials) {
@@ -257,9 +260,9 @@ final class LossTrials {
 
   private static void labels(
       Trial t, Operand baseline, Operand reinforced, int[] mapping, int F, float[] alphas) {
-    int V = baseline.width();
+    int V = baseline.width;
     int[] forbidden = t.below(V, F);
-    int[] after = t.below(baseline.rows(), F);
+    int[] after = t.below(baseline.rows, F);
     if (F > 0 && mapping[0] >= 0) {
       // what would win in the first row is forbidden there
       forbidden[0] = Reference.argmax(baseline.values(), V)[mapping[0]];

@@ -34,6 +34,8 @@ final class Operand {
   final DType dtype;
   final Role role;
   final long[] shape;
+  final int rows;
+  final int width;
   final int stride;
   final byte[] before;
   byte @Nullable [] after;
@@ -44,7 +46,9 @@ final class Operand {
     this.dtype = dtype;
     this.role = role;
     this.shape = shape;
-    this.stride = width() + gap;
+    this.rows = (int) shape[0];
+    this.width = elements(shape) / rows;
+    this.stride = width + gap;
     this.before = new byte[span() * dtype.bytes()];
     Arrays.fill(before, SENTINEL);
   }
@@ -54,21 +58,13 @@ final class Operand {
     return Math.toIntExact(Arrays.stream(shape).reduce(1, Math::multiplyExact));
   }
 
-  int rows() {
-    return (int) shape[0];
-  }
-
-  int width() {
-    return (int) (elements(shape) / shape[0]);
-  }
-
   /** Elements from the first to the last, gaps between rows included. */
   int span() {
-    return (rows() - 1) * stride + width();
+    return (rows - 1) * stride + width;
   }
 
   int elements() {
-    return rows() * width();
+    return rows * width;
   }
 
   /** The tensor where the present run has placed it. */
@@ -80,7 +76,7 @@ final class Operand {
   }
 
   private int at(int element) {
-    return (element / width() * stride + element % width()) * dtype.bytes();
+    return (element / width * stride + element % width) * dtype.bytes();
   }
 
   /** Fills it, rounded to its dtype. */
@@ -160,12 +156,12 @@ final class Operand {
 
   /** True for a byte of {@link #before} that the call may write. */
   boolean mayChange(int offset) {
-    return role != Role.INPUT && offset / dtype.bytes() % stride < width();
+    return role != Role.INPUT && offset / dtype.bytes() % stride < width;
   }
 
   @Override
   public String toString() {
-    String view = stride == width() ? "" : " in rows of " + stride;
+    String view = stride == width ? "" : " in rows of " + stride;
     return "%s %s%s%s".formatted(name, dtype, Arrays.toString(shape), view);
   }
 }

@@ -68,11 +68,11 @@ enum Placement {
         bytes.copyFrom(arena.allocateFrom(ValueLayout.JAVA_BYTE, image));
       }
       operand.tensor =
-          operand.stride == operand.width()
+          operand.stride == operand.width
               ? bytes.cast(operand.name, operand.dtype, offset, operand.shape)
               : bytes
                   .cast(operand.name, operand.dtype, offset, operand.span())
-                  .spaced(operand.rows(), operand.width(), operand.stride - operand.width());
+                  .spaced(operand.rows, operand.width, operand.stride - operand.width);
     }
 
     /** Reads the operand back; every byte that the call had no business with must be as it was. */

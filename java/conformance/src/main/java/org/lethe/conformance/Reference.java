@@ -161,8 +161,9 @@ final class Reference {
           lse[(b * Hq + head) * T + t] = l;
           for (int j = 0; j <= t; j++) {
             int value = ((b * T + j) * Hkv + head / (Hq / Hkv)) * D;
+            double probability = Math.exp(scores[j] - l);
             for (int i = 0; i < D; i++) {
-              out[at + i] += Math.exp(scores[j] - l) * v[value + i];
+              out[at + i] += probability * v[value + i];
             }
           }
         }
@@ -226,8 +227,9 @@ final class Reference {
       }
       double l = logSumExp(scores, 0, length);
       for (int j = 0; j < length; j++) {
+        double probability = Math.exp(scores[j] - l);
         for (int i = 0; i < D; i++) {
-          out[row * D + i] += Math.exp(scores[j] - l) * vCache[cache + j * D + i];
+          out[row * D + i] += probability * vCache[cache + j * D + i];
         }
       }
     }
