@@ -89,8 +89,12 @@ char *tasks(lethe_device *device, int64_t n, int64_t work, int64_t scratch_bytes
   const int threads = static_cast<int>(clamp(work / kElementsPerThread, 1, min(n, device->threads)));
   char *const shared = static_cast<char *>(device->scratch(shared_bytes + threads * scratch_bytes));
   char *const scratch = shared + shared_bytes;
-#pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
-  for (int64_t task = 0; task < n; ++task) body(task, scratch + omp_get_thread_num() * scratch_bytes, shared);
+#pragma omp parallel num_threads(threads)
+  {
+    const Tiles tiles;
+#pragma omp for schedule(dynamic, 1)
+    for (int64_t task = 0; task < n; ++task) body(task, scratch + omp_get_thread_num() * scratch_bytes, shared);
+  }
   return shared;
 }
 
@@ -125,6 +129,7 @@ template <class T>
 class Rows {
  public:
   using A = Arithmetic<T>;
+  static constexpr int kRows = A::kRows;
 
   Rows(const Head<T> &head, int64_t most_blocks, float scale, Cut &cut)
       : head_(head),
@@ -264,6 +269,7 @@ class Rows {
 template <class T>
 void attend(lethe_device *device, T *out, int64_t ld_out, float *lse, const T *q, int64_t ld_q, const T *k, const T *v, int64_t ld_kv,
             int64_t B, int64_t length, int64_t Hq, int64_t Hkv, int64_t D, float scale) {
+  constexpr int kRows = Rows<T>::kRows;
   const Head<T> head(D);
   const int64_t group = Hq / Hkv;
   const int64_t each = min(max(1, kRowsOfTask / group / kRows), divide_up(length, kRows)) * kRows;  // queries of a task
@@ -304,6 +310,7 @@ template <class T>
 void decode(lethe_device *device, T *out, const T *q, const T *k_cache, const T *v_cache, int64_t B, int64_t Hq, int64_t Hkv, int64_t D,
             int64_t capacity, int64_t length, float scale) {
   constexpr int64_t kTasks = 12, kKeysOfTask = 256;
+  constexpr int kRows = Rows<T>::kRows;
   const Head<T> head(D);
   const int64_t group = Hq / Hkv, blocks = divide_up(group, kRows);
   const int64_t wanted = clamp(divide_up(kTasks, B * Hkv), 1, divide_up(length, kKeysOfTask));
@@ -369,6 +376,7 @@ template <class T>
 class KeyTile {
  public:
   using A = Arithmetic<T>;
+  static constexpr int kRows = A::kRows;
 
   KeyTile(const Head<T> &head, float scale, Cut &cut)
       : head_(head),
@@ -387,7 +395,9 @@ class KeyTile {
         d_p_(cut.take<float>(kRows * kTile)),
         p_down_(cut.take<Word>(kWords * kTile)),
         d_s_down_(cut.take<Word>(kWords * kTile)),
-        d_s_(A::kPerWord == 1 ? d_s_down_ : cut.take<Word>(kTile * kWords)) {}
+        d_s_(A::kPerWord == 1 ? d_s_down_ : cut.take<Word>(kTile * kWords)),
+        p_across_(kInTiles ? cut.take<Word>(kTile * kWords) : nullptr),
+        d_s_across_(kInTiles ? cut.take<Word>(kTile * kWords) : nullptr) {}
 
   // n keys from position `first`.
   void begin(const T *k, const T *v, int64_t ld, int64_t first, int64_t n) {
@@ -413,7 +423,7 @@ class KeyTile {
     for (int64_t r = 0; r < m; r += kRows) soften(r, min(kRows, m - r), t, lse + r, delta + r);
 
     const int64_t ahead = first_ - t;  // query r sees key j where j <= r - ahead
-    const Left p{p_down_, 1, kTile}, d_s{d_s_down_, 1, kTile};
+    const Left p = from_down(p_down_, p_across_, m), d_s = from_down(d_s_down_, d_s_across_, m);
     const Left d_s_rows = A::kPerWord == 1 ? Left{d_s_, kTile, 1} : Left{d_s_, kWords, 1};
     const Into d_values{d_values_, head_.wide, false, nullptr}, d_keys{d_keys_, head_.wide, false, nullptr};
     const Into to_q{d_q, head_.wide, fresh, nullptr};
@@ -446,6 +456,20 @@ class KeyTile {
 
  private:
   static constexpr int64_t kWords = kTile / A::kPerWord;
+  static constexpr bool kInTiles = A::kStep > 1;
+
+  // The transpose of `down` (words of m queries, keys), which AMX wants laid out so: `across` (keys, words of queries).
+  Left from_down([[maybe_unused]] Word *down, [[maybe_unused]] Word *across, [[maybe_unused]] int64_t m) const {
+#ifdef __AMX_BF16__
+    if constexpr (kInTiles) {
+      const int64_t words = divide_up(m, A::kPerWord), height = round_up(words, A::kStep);
+      std::memset(down + words * kTile, 0, static_cast<size_t>((height - words) * kTile) * sizeof(Word));
+      transpose_words(across, kWords, down, kTile, height, n_);
+      return {across, kWords, 1};
+    }
+#endif
+    return {down, 1, kTile};
+  }
 
   // p and d_s of n rows from row `begin` of the query tile that starts at t.
   void soften(int64_t begin, int64_t n, int64_t t, const float *lse, const float *delta) {
@@ -507,6 +531,7 @@ class KeyTile {
   float *const scores_, *const d_p_;              // (kRows, keys)
   Word *const p_down_, *const d_s_down_;          // (words of queries, keys)
   Word *const d_s_;                               // (queries, words of keys)
+  Word *const p_across_, *const d_s_across_;      // (keys, words of queries), for AMX
 };
 
 template <class T>

@@ -3,11 +3,14 @@
 
 #include <cpuid.h>
 #include <omp.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <cinttypes>
 #include <cstdio>
 #include <cstring>
+#include <iterator>
 #include <string>
 #include <string_view>
 #include <unordered_set>
@@ -27,6 +30,9 @@ extern const Kernels kernels;
 namespace avx512_bf16 {
 extern const Kernels kernels;
 }
+namespace avx512_amx {
+extern const Kernels kernels;
+}
 
 namespace {
 
@@ -34,24 +40,35 @@ constexpr int kMostThreads = 1024;
 
 // Highest first.
 const Tier tiers[] = {
+    {"avx512_amx", "AVX-512 (F, BW, CD, DQ, VL), AVX512_BF16 and AMX (TILE, BF16)", &avx512_amx::kernels},
     {"avx512_bf16", "AVX-512 (F, BW, CD, DQ, VL) and AVX512_BF16", &avx512_bf16::kernels},
     {"avx512", "AVX-512 (F, BW, CD, DQ, VL)", &avx512::kernels},
     {"avx2", "AVX2, FMA, F16C, BMI1 and BMI2", &avx2::kernels},
 };
+
+// Linux gives a process the tiles' registers when it asks for them.
+bool amx_runs_here() {
+  constexpr int kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM of <asm/prctl.h>, the state component
+  unsigned int a = 0, b = 0, c = 0, d = 0;
+  if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return false;
+  if ((d & bit_AMX_TILE) == 0 || (d & bit_AMX_BF16) == 0) return false;
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
 
 // As the CPU and the operating system together allow.
 bool runs_here(const Tier &tier) {
   __builtin_cpu_init();
   if (tier.kernels == &avx2::kernels) return __builtin_cpu_supports("x86-64-v3") && __builtin_cpu_supports("f16c");
   if (tier.kernels == &avx512::kernels) return __builtin_cpu_supports("x86-64-v4");
-  return __builtin_cpu_supports("x86-64-v4") && __builtin_cpu_supports("avx512bf16");
+  const bool bf16 = __builtin_cpu_supports("x86-64-v4") && __builtin_cpu_supports("avx512bf16");
+  return bf16 && (tier.kernels == &avx512_bf16::kernels || amx_runs_here());
 }
 
 const Tier &highest_tier() {
   for (const Tier &tier : tiers) {
     if (runs_here(tier)) return tier;
   }
-  raise(LETHE_UNSUPPORTED, "this CPU lacks %s: there are no kernels for it", tiers[2].needs);
+  raise(LETHE_UNSUPPORTED, "this CPU lacks %s: there are no kernels for it", std::end(tiers)[-1].needs);
 }
 
 struct Options {
@@ -79,7 +96,7 @@ const Tier *parse_tier(std::string_view value) {
   for (const Tier &tier : tiers) {
     if (value == tier.name) return &tier;
   }
-  raise(LETHE_INVALID_ARGUMENT, "tier=%.*s is not one of avx2, avx512, avx512_bf16", static_cast<int>(value.size()),
+  raise(LETHE_INVALID_ARGUMENT, "tier=%.*s is not one of avx2, avx512, avx512_bf16, avx512_amx", static_cast<int>(value.size()),
         value.data());
 }
 

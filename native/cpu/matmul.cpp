@@ -152,7 +152,8 @@ namespace {
 dnnl::cpu_isa isa_of(const Tier &tier) {
   if (std::strcmp(tier.name, "avx2") == 0) return dnnl::cpu_isa::avx2;
   if (std::strcmp(tier.name, "avx512") == 0) return dnnl::cpu_isa::avx512_core_vnni;
-  return dnnl::cpu_isa::isa_default;  // with what lies above: AMX
+  if (std::strcmp(tier.name, "avx512_bf16") == 0) return dnnl::cpu_isa::avx512_core_bf16;
+  return dnnl::cpu_isa::isa_default;
 }
 
 }  // namespace
@@ -181,6 +182,7 @@ const char *MatrixProducts::isa(const Tier &tier) {
   switch (isa_of(tier)) {
     case dnnl::cpu_isa::avx2: return "avx2";
     case dnnl::cpu_isa::avx512_core_vnni: return "avx512_core_vnni";
+    case dnnl::cpu_isa::avx512_core_bf16: return "avx512_core_bf16";
     default: return "all";
   }
 }

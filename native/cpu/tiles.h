@@ -1,8 +1,9 @@
 // Matrix products of tiles that stay in cache, C (R, V W) += A B, the inside of attention.
 //
 // Operands are 32-bit words: a float, or a pair of bf16 that are neighbours in the contracted dimension, which AVX512_BF16
-// multiplies and adds in one instruction. A is read word by word at any two strides. B lies in panels of kPanel columns, one row
-// a word of the contraction: word (k, c) is at b[(c / kPanel * height + k) * kPanel + c % kPanel].
+// multiplies and adds in one instruction, and AMX in tiles of 16 rows of 16 words. A is read word by word at any two strides (by AMX
+// in rows of words). B lies in panels of kPanel columns, one row a word of the contraction: word (k, c) is at
+// b[(c / kPanel * height + k) * kPanel + c % kPanel].
 #pragma once
 
 #include <utility>
@@ -14,8 +15,7 @@ namespace {
 
 using Word = uint32_t;
 
-constexpr int kRows = 6;                  // rows of C that lie in registers
-constexpr int kVectors = W == 16 ? 4 : 2;  // vectors of a row of C in registers: 24 of 32, or 12 of 16
+constexpr int kVectors = W == 16 ? 4 : 2;  // vectors of a row of C in registers
 constexpr int64_t kPanel = kVectors * W;
 
 inline int64_t round_up(int64_t n, int64_t to) { return divide_up(n, to) * to; }
@@ -39,6 +39,8 @@ inline void store_words(Word *p, Ints x) {
 
 // A word is a float.
 struct Singles {
+  static constexpr int kRows = 6;          // rows of C in registers: 24 of 32, or 12 of 16
+  static constexpr int64_t kStep = 1;      // words that are contracted at a time: both operands are zeros up to a multiple of it
   static constexpr int64_t kPerWord = 1;
   static constexpr bool kExact = true;
 
@@ -62,6 +64,13 @@ struct Singles {
 
 // A word is two bf16, the earlier one in the lower half.
 struct Pairs {
+#ifdef __AMX_BF16__
+  static constexpr int kRows = 16;
+  static constexpr int64_t kStep = 16;
+#else
+  static constexpr int kRows = 6;
+  static constexpr int64_t kStep = 1;
+#endif
   static constexpr int64_t kPerWord = 2;
   static constexpr bool kExact = false;
 
@@ -129,7 +138,7 @@ void pack_rows(Word *out, int64_t ld_out, int64_t height, const T *x, int64_t ld
   for (Word *zeros = out + n * ld_out; zeros < out + height * ld_out; zeros += W) store_words(zeros, all(0));
 }
 
-// out = panels of x (n, D) contracted along n, the last word filled up with zeros; columns up to a multiple of W are zeros.
+// out = panels of x (n, D) contracted along n, filled up with zeros to whole steps of words; columns up to a multiple of W are zeros.
 template <class T>
 void pack_contracted(Word *out, int64_t height, const T *x, int64_t ld_x, int64_t n, int64_t D) {
   using A = Arithmetic<T>;
@@ -147,6 +156,9 @@ void pack_contracted(Word *out, int64_t height, const T *x, int64_t ld_x, int64_
       }
     });
   }
+  const int64_t words = divide_up(n, A::kPerWord);
+  const size_t rest = static_cast<size_t>((round_up(words, A::kStep) - words) * kPanel) * sizeof(Word);
+  for (int64_t i = 0; rest != 0 && i < D; i += kPanel) std::memset(out + (i / kPanel * height + words) * kPanel, 0, rest);
 }
 
 #ifdef __AVX512F__
@@ -218,6 +230,22 @@ inline void pack_transposed(Word *out, int64_t height, const Word *x, int64_t ld
   }
 }
 
+#ifdef __AMX_BF16__
+// out (columns, ld_out) = x (rows, ld_x) transposed; rows and columns are filled up to multiples of 16.
+inline void transpose_words(Word *out, int64_t ld_out, const Word *x, int64_t ld_x, int64_t rows, int64_t columns) {
+  for (int64_t c = 0; c < columns; c += W) {
+    for (int64_t r = 0; r < rows; r += W) {
+      Ints block[W];
+#pragma GCC unroll 16
+      for (int i = 0; i < W; ++i) block[i] = load_words(x + (r + i) * ld_x + c);
+      transpose(block);
+#pragma GCC unroll 16
+      for (int i = 0; i < W; ++i) store_words(out + (c + i) * ld_out + r, block[i]);
+    }
+  }
+}
+#endif
+
 template <class T>
 bool all_finite(const T *x, int64_t ld_x, int64_t n, int64_t D) {
   Ints differences = all(0);  // x - x is 0, or NaN where x is not finite
@@ -288,30 +316,133 @@ void block(const Into &c, const Left &a, const Word *b, int64_t k) {
 template <class A>
 using Block = void (*)(const Into &, const Left &, const Word *, int64_t);
 
-template <class A, class Indices = std::make_integer_sequence<int, kRows * kVectors>>
+template <class A, class Indices = std::make_integer_sequence<int, A::kRows * kVectors>>
 struct Blocks;
 template <class A, int... i>
 struct Blocks<A, std::integer_sequence<int, i...>> {
   static constexpr Block<A> of[] = {&block<A, i / kVectors + 1, i % kVectors + 1>...};
 };
 
+// rows <= A::kRows rows of C, `vectors` vectors wide
+template <class A>
+struct Multiply {
+  static void block(const Into &c, const Left &a, const Word *b, int64_t k, int64_t rows, int64_t vectors) {
+    Blocks<A>::of[(rows - 1) * kVectors + vectors - 1](c, a, b, k);
+  }
+};
+
+#ifdef __AMX_BF16__
+
+// Makes eight tiles of 16 rows of 16 words of this thread's registers, as long as it lives.
+class Tiles {
+ public:
+  Tiles() {
+    struct alignas(64) {
+      uint8_t palette = 1, start_row = 0, reserved[14] = {};
+      uint16_t bytes_of_row[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+      uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+    } const setting;
+    asm volatile("" ::: "memory");
+    _tile_loadconfig(&setting);
+  }
+  ~Tiles() { _tile_release(); }
+  Tiles(const Tiles &) = delete;
+  Tiles &operator=(const Tiles &) = delete;
+};
+
+// Tiles 0 to 3 are C (16, 64), 4 is A, 5 and 6 are B in turn. A's rows beyond C's are read and of no consequence.
+template <int V>
+void tiles(float *c, int64_t ld, bool fresh, const Left &a, const Word *b, int64_t k) {
+  constexpr int64_t kWord = sizeof(Word);
+  asm volatile("" ::: "memory");  // the intrinsics of GCC 12 do not say that tiles are loaded from memory
+  if (fresh) {
+    _tile_zero(0);
+    if constexpr (V > 1) _tile_zero(1);
+    if constexpr (V > 2) _tile_zero(2);
+    if constexpr (V > 3) _tile_zero(3);
+  } else {
+    _tile_loadd(0, c, ld * kWord);
+    if constexpr (V > 1) _tile_loadd(1, c + W, ld * kWord);
+    if constexpr (V > 2) _tile_loadd(2, c + 2 * W, ld * kWord);
+    if constexpr (V > 3) _tile_loadd(3, c + 3 * W, ld * kWord);
+  }
+  for (int64_t i = 0; i < k; i += Pairs::kStep, b += Pairs::kStep * kPanel) {
+    _tile_loadd(4, a.words + i, a.row * kWord);
+    _tile_loadd(5, b, kPanel * kWord);
+    _tile_dpbf16ps(0, 4, 5);
+    if constexpr (V > 1) {
+      _tile_loadd(6, b + W, kPanel * kWord);
+      _tile_dpbf16ps(1, 4, 6);
+    }
+    if constexpr (V > 2) {
+      _tile_loadd(5, b + 2 * W, kPanel * kWord);
+      _tile_dpbf16ps(2, 4, 5);
+    }
+    if constexpr (V > 3) {
+      _tile_loadd(6, b + 3 * W, kPanel * kWord);
+      _tile_dpbf16ps(3, 4, 6);
+    }
+  }
+  _tile_stored(0, c, ld * kWord);
+  if constexpr (V > 1) _tile_stored(1, c + W, ld * kWord);
+  if constexpr (V > 2) _tile_stored(2, c + 2 * W, ld * kWord);
+  if constexpr (V > 3) _tile_stored(3, c + 3 * W, ld * kWord);
+  asm volatile("" ::: "memory");
+}
+
+template <>
+struct Multiply<Pairs> {
+  // a.step is 1
+  static void block(const Into &c, const Left &a, const Word *b, int64_t k, int64_t rows, int64_t vectors) {
+    float copy[Pairs::kRows * kPanel];  // of fewer rows than a tile has
+    const bool whole = rows == Pairs::kRows;
+    float *const sums = whole ? c.sums : copy;
+    const int64_t ld = whole ? c.ld : kPanel;
+    if (!c.fresh && (!whole || c.factors != nullptr)) {
+      for (int64_t r = 0; r < rows; ++r) {
+        const Floats factor = all(c.factors == nullptr ? 1.0f : c.factors[r]);
+        for (int64_t v = 0; v < vectors; ++v) store(sums + r * ld + v * W, load(c.sums + r * c.ld + v * W) * factor);
+      }
+    }
+    switch (vectors) {
+      case 1: tiles<1>(sums, ld, c.fresh, a, b, k); break;
+      case 2: tiles<2>(sums, ld, c.fresh, a, b, k); break;
+      case 3: tiles<3>(sums, ld, c.fresh, a, b, k); break;
+      default: tiles<4>(sums, ld, c.fresh, a, b, k); break;
+    }
+    if (whole) return;
+    for (int64_t r = 0; r < rows; ++r) {
+      for (int64_t v = 0; v < vectors; ++v) store(c.sums + r * c.ld + v * W, load(copy + r * kPanel + v * W));
+    }
+  }
+};
+
+#else
+
+struct Tiles {
+  Tiles() {}  // so that one is not an unused variable
+};
+
+#endif
+
 // The words [begin, end) of the contraction that matter to a stretch of rows.
 struct Stretch {
   int64_t begin, end;
 };
 
-// C (rows, columns, written up to a multiple of W) = or += A B; stretch(r, r + n) for the n <= kRows rows from r.
+// C (rows, columns, written up to a multiple of W) = or += A B; stretch(r, r + n) for the n <= A::kRows rows from r.
 template <class A, class StretchOf>
 void product(const Into &c, const Left &a, const Right &b, int64_t rows, int64_t columns, StretchOf stretch_of) {
   for (int64_t p = 0; p < columns; p += kPanel) {
     const int64_t vectors = divide_up(min(columns - p, kPanel), W);
     const Word *panel = b.words + p * b.height;
-    for (int64_t r = 0; r < rows; r += kRows) {
-      const int64_t n = min(kRows, rows - r);
+    for (int64_t r = 0; r < rows; r += A::kRows) {
+      const int64_t n = min(A::kRows, rows - r);
       const Stretch k = stretch_of(r, r + n);
+      const int64_t begin = k.begin / A::kStep * A::kStep, end = round_up(k.end, A::kStep);
       const Into to{c.sums + r * c.ld + p, c.ld, c.fresh, c.factors == nullptr ? nullptr : c.factors + r};
-      const Left from{a.words + r * a.row + k.begin * a.step, a.row, a.step};
-      Blocks<A>::of[(n - 1) * kVectors + vectors - 1](to, from, panel + k.begin * kPanel, k.end - k.begin);
+      const Left from{a.words + r * a.row + begin * a.step, a.row, a.step};
+      Multiply<A>::block(to, from, panel + begin * kPanel, end - begin, n, vectors);
     }
   }
 }

@@ -29,8 +29,8 @@ final class DeviceOption {
       names = "--tier",
       paramLabel = "T",
       description =
-          "highest instruction set to use, for cpu: avx2, avx512, avx512_bf16 (default: the"
-              + " machine's best)")
+          "highest instruction set to use, for cpu: avx2, avx512, avx512_bf16, avx512_amx (default:"
+              + " the machine's best)")
   @Nullable String tier;
 
   @Spec(Spec.Target.MIXEE)

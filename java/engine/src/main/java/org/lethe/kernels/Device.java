@@ -44,7 +44,7 @@ public final class Device implements AutoCloseable {
    *
    * @param threads threads that compute, for a CPU; 0 takes every core the process may run on
    * @param tier the highest instruction-set tier of a CPU to use ({@code avx2}, {@code avx512},
-   *     {@code avx512_bf16}), null for the machine's best
+   *     {@code avx512_bf16}, {@code avx512_amx}), null for the machine's best
    * @param library the file of a library that implements {@code lethe.h}, to open instead of
    *     Lethe's own; null for that
    */

@@ -1,10 +1,14 @@
 package org.lethe.kernels;
 
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import org.opentest4j.TestAbortedException;
 
@@ -15,13 +19,23 @@ import org.opentest4j.TestAbortedException;
  * runs the suite once for each.
  */
 public final class TestedDevices {
-  private static final Map<String, List<String>> FLAGS =
-      Map.of(
-          "avx2", List.of("avx2", "fma"),
-          "avx512", List.of("avx512f", "avx512bw", "avx512dq", "avx512vl"),
-          "avx512_bf16", List.of("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_bf16"));
+  /** The highest first; the machine's best is tested as {@code cpu}. */
+  private static final Map<String, List<String>> FLAGS = new LinkedHashMap<>();
+
+  static {
+    List<String> avx512 = List.of("avx512f", "avx512bw", "avx512dq", "avx512vl");
+    List<String> bf16 = and(avx512, List.of("avx512_bf16"));
+    FLAGS.put("avx512_amx", and(bf16, List.of("amx_tile", "amx_bf16")));
+    FLAGS.put("avx512_bf16", bf16);
+    FLAGS.put("avx512", avx512);
+    FLAGS.put("avx2", List.of("avx2", "fma"));
+  }
 
   private TestedDevices() {}
+
+  private static List<String> and(List<String> some, List<String> more) {
+    return Stream.concat(some.stream(), more.stream()).toList();
+  }
 
   public static List<String> names() {
     return List.of(System.getProperty("lethe.test.devices", "cpu").split(","));
@@ -31,11 +45,11 @@ public final class TestedDevices {
     return open(name, 0);
   }
 
-  /** The test that asks is skipped where the machine lacks the device. */
+  /** The test that asks is skipped where the machine lacks the device or tests it anyway. */
   public static Device open(String name, int threads) {
-    String missing = lacks(name);
-    if (missing != null) {
-      throw new TestAbortedException(missing);
+    String why = skipped(name);
+    if (why != null) {
+      throw new TestAbortedException(why);
     }
     int computing = isCpu(name) ? threads : 0;
     return Device.open(device(name), new Device.Options(computing, tier(name)));
@@ -60,27 +74,33 @@ public final class TestedDevices {
     return parts.length == 1 ? null : parts[1];
   }
 
-  /** What this machine lacks for a device of the list, or null: asked of the kernel, not of us. */
-  static @Nullable String lacks(String name) {
+  /**
+   * Why a device of the list is not tested here, or null: this machine lacks what it needs, asked
+   * of the kernel and not of us, or it is the best tier, which is tested as {@code cpu}.
+   */
+  private static @Nullable String skipped(String name) {
     String tier = tier(name);
     if (!isCpu(name) || tier == null) {
       return null;
     }
-    try {
-      String line =
-          Files.readAllLines(Path.of("/proc/cpuinfo")).stream()
-              .filter(l -> l.startsWith("flags"))
-              .findFirst()
-              .orElse("");
-      List<String> have = List.of(line.split("\\s+"));
-      for (String flag : FLAGS.getOrDefault(tier, List.of())) {
-        if (!have.contains(flag)) {
-          return "this machine has no " + flag + ", which " + name + " needs";
-        }
+    List<String> flags = flags();
+    List<String> needs = FLAGS.getOrDefault(tier, List.of());
+    for (String flag : needs) {
+      if (!flags.contains(flag)) {
+        return "this machine has no " + flag + ", which " + name + " needs";
       }
-      return null;
+    }
+    boolean best =
+        FLAGS.values().stream().filter(flags::containsAll).findFirst().equals(Optional.of(needs));
+    return best ? name + " is this machine's best tier, which is tested as cpu" : null;
+  }
+
+  private static List<String> flags() {
+    try (Stream<String> lines = Files.lines(Path.of("/proc/cpuinfo"))) {
+      String line = lines.filter(l -> l.startsWith("flags")).findFirst().orElse("");
+      return List.of(line.split("\\s+"));
     } catch (IOException e) {
-      return "cannot read /proc/cpuinfo: " + e.getMessage();
+      throw new UncheckedIOException(e);
     }
   }
 }

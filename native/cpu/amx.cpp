@@ -1,0 +1,29 @@
+// The tier avx512_amx: the kernels of avx512_bf16, with attention multiplied in tiles.
+#include "device.h"
+
+namespace lethe {
+
+namespace avx512_bf16 {
+extern const Kernels kernels;
+}
+
+namespace avx512_amx {
+
+extern const Kernels kernels;
+
+decltype(lethe_attention) attention;
+decltype(lethe_attention_backward) attention_backward;
+decltype(lethe_attention_backward_workspace) attention_backward_workspace;
+decltype(lethe_attention_decode) attention_decode;
+
+const Kernels kernels = [] {
+  Kernels table = avx512_bf16::kernels;
+  table.attention = &attention;
+  table.attention_backward = &attention_backward;
+  table.attention_backward_workspace = &attention_backward_workspace;
+  table.attention_decode = &attention_decode;
+  return table;
+}();
+
+}  // namespace avx512_amx
+}  // namespace lethe
