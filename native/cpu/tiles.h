@@ -333,18 +333,18 @@ struct Multiply {
 
 #ifdef __AMX_BF16__
 
-// Makes eight tiles of 16 rows of 16 words of this thread's registers, as long as it lives.
+// What LDTILECFG reads: eight tiles of 16 rows of 16 words.
+struct alignas(64) TileSetting {
+  uint8_t palette = 1, start_row = 0, reserved[14] = {};
+  uint16_t bytes_of_row[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+};
+constexpr TileSetting kTileSetting;
+
+// This thread's tiles, as long as it lives.
 class Tiles {
  public:
-  Tiles() {
-    struct alignas(64) {
-      uint8_t palette = 1, start_row = 0, reserved[14] = {};
-      uint16_t bytes_of_row[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-      uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-    } const setting;
-    asm volatile("" ::: "memory");
-    _tile_loadconfig(&setting);
-  }
+  Tiles() { _tile_loadconfig(&kTileSetting); }
   ~Tiles() { _tile_release(); }
   Tiles(const Tiles &) = delete;
   Tiles &operator=(const Tiles &) = delete;

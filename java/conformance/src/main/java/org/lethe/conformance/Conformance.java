@@ -98,20 +98,23 @@ public final class Conformance {
   /**
    * What came of a trial.
    *
+   * @param digest of all bits that the first run left
    * @param fault what is wrong, null if nothing is
    */
-  record Attempt(Deviation worst, @Nullable String fault) {}
+  record Attempt(int digest, Deviation worst, @Nullable String fault) {}
 
   /**
    * Right, with nothing else touched, and with the same bits however often it runs; wherever, too,
-   * where all of it is our code: a GPU's library of matrix products chooses by alignment.
+   * where all of it is our code: a GPU's library of matrix products chooses by alignment. On {@code
+   * others}, right as well.
    */
-  static Attempt attempt(Device device, Trial.Case c) {
+  static Attempt attempt(Device device, Trial.Case c, Device... others) {
     Trial trial = c.prepare();
     Trial.Outcome first = trial.run(device, Placement.DEVICE);
+    int digest = first.digest();
     Deviation worst = first.worst();
     if (first.fault() != null) {
-      return new Attempt(worst, first.fault());
+      return new Attempt(digest, worst, first.fault());
     }
     for (Placement placement : Placement.on(device)) {
       if (!device.hostAddressable()) {
@@ -120,12 +123,19 @@ public final class Conformance {
       Trial.Outcome again = trial.run(device, placement);
       worst = worst.worse(again.worst());
       if (again.fault() != null) {
-        return new Attempt(worst, again.fault() + " (operands " + placement + ")");
+        return new Attempt(digest, worst, again.fault() + " (operands " + placement + ")");
       }
       if (again.digest() != first.digest()) {
-        return new Attempt(worst, "other bits when repeated, operands " + placement);
+        return new Attempt(digest, worst, "other bits when repeated, operands " + placement);
       }
     }
-    return new Attempt(worst, null);
+    for (Device other : others) {
+      Trial.Outcome there = trial.run(other, Placement.DEVICE);
+      worst = worst.worse(there.worst());
+      if (there.fault() != null) {
+        return new Attempt(digest, worst, there.fault() + " (on " + other.describe() + ")");
+      }
+    }
+    return new Attempt(digest, worst, null);
   }
 }

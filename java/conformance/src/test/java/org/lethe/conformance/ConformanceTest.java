@@ -32,15 +32,20 @@ class ConformanceTest {
     open.values().forEach(Device::close);
   }
 
+  /** Operation by operation, and then all on a device opened anew, which gives the same bits. */
   @TestFactory
   Stream<DynamicNode> kernelsAgreeWithTheirReferencesWhereverTheirOperandsLie() {
     return TestedDevices.names().stream()
         .map(
-            name ->
-                dynamicContainer(
-                    name,
-                    byOperation().entrySet().stream()
-                        .map(e -> dynamicContainer(e.getKey(), tests(name, e.getValue())))));
+            name -> {
+              var digests = new LinkedHashMap<String, Integer>();
+              Stream<DynamicNode> operations =
+                  byOperation().entrySet().stream()
+                      .map(e -> dynamicContainer(e.getKey(), tests(name, e.getValue(), digests)));
+              Stream<DynamicNode> reopened =
+                  Stream.of(dynamicTest("reopened", () -> assertEquals(digests, digests(name))));
+              return dynamicContainer(name, Stream.concat(operations, reopened));
+            });
   }
 
   private static Map<String, List<Trial.Case>> byOperation() {
@@ -52,27 +57,23 @@ class ConformanceTest {
                 Collectors.toCollection(ArrayList::new)));
   }
 
-  private Stream<DynamicNode> tests(String name, List<Trial.Case> cases) {
-    return cases.stream().map(c -> dynamicTest(c.toString(), () -> conforms(name, c)));
+  private Stream<DynamicNode> tests(
+      String name, List<Trial.Case> cases, Map<String, Integer> digests) {
+    return cases.stream().map(c -> dynamicTest(c.toString(), () -> conforms(name, c, digests)));
   }
 
-  private void conforms(String name, Trial.Case c) {
-    Device device = open.computeIfAbsent(name, TestedDevices::open);
-    assertNull(Conformance.attempt(device, c).fault(), () -> device.name() + ", " + c);
+  private void conforms(String name, Trial.Case c, Map<String, Integer> digests) {
+    Device device = opened(name, 0);
+    // any number of threads gives right results
+    Device[] others =
+        TestedDevices.isCpu(name) ? new Device[] {opened(name, 1), opened(name, 3)} : new Device[0];
+    Conformance.Attempt attempt = Conformance.attempt(device, c, others);
+    assertNull(attempt.fault(), () -> device.name() + ", " + c);
+    assertNull(digests.put(c.toString(), attempt.digest()), () -> "two cases: " + c);
   }
 
-  /** A device opened anew gives the same bits; any number of threads gives right ones. */
-  @TestFactory
-  Stream<DynamicNode> aReopenedDeviceGivesTheSameBits() {
-    return TestedDevices.names().stream()
-        .map(
-            name ->
-                dynamicTest(
-                    name,
-                    () -> {
-                      assertEquals(digests(name, 3), digests(name, 3));
-                      digests(name, 1);
-                    }));
+  private Device opened(String name, int threads) {
+    return open.computeIfAbsent(name + " " + threads, _ -> TestedDevices.open(name, threads));
   }
 
   @Test
@@ -82,15 +83,15 @@ class ConformanceTest {
     assertEquals(kernels, List.copyOf(Conformance.operations(null)));
   }
 
-  private static Map<String, Integer> digests(String name, int threads) {
+  private static Map<String, Integer> digests(String name) {
     var digests = new LinkedHashMap<String, Integer>();
-    try (Device device = TestedDevices.open(name, threads)) {
+    try (Device device = TestedDevices.open(name)) {
       Trials.all()
           .forEach(
               c -> {
                 Trial.Outcome outcome = c.prepare().run(device, Placement.DEVICE);
                 assertNull(outcome.fault(), c::toString);
-                assertNull(digests.put(c.toString(), outcome.digest()), () -> "two cases: " + c);
+                digests.put(c.toString(), outcome.digest());
               });
     }
     return digests;
