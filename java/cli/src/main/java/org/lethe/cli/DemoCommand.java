@@ -121,19 +121,19 @@ final class DemoCommand implements Callable<Integer> {
   DemoCommand() {}
 
   /** What the demo trains with, found on the tune half of the prompts; see the README. */
-  private static TrainingOptions training(int epochs, double learningRate, double holdout) {
+  private static TrainingOptions training(int epochs, double learningRate, int batch) {
     return new TrainingOptions(
         epochs,
         learningRate,
         0,
-        8,
+        batch,
         1,
         0.9,
         0.98,
         1e-8,
         0,
         0,
-        holdout,
+        0,
         true,
         1,
         40,
@@ -143,12 +143,13 @@ final class DemoCommand implements Callable<Integer> {
         Llama.Memory.DEFAULT);
   }
 
-  static final TrainingOptions TEACH = training(10, 1e-4, 0);
+  static final TrainingOptions TEACH = training(10, 2e-4, 8);
   static final Unlearning.Options UNLEARN =
       new Unlearning.Options(
-          training(3, 1e-4, 0),
-          new Labelling.Options(6, new TextBlocks.Cutting(BLOCK, 2), 1, DType.BF16),
-          training(3, 2e-4, 0),
+          training(1, 2e-4, 32),
+          new TextBlocks.Cutting(16, 2),
+          new Labelling.Options(5, new TextBlocks.Cutting(BLOCK, 2), 1, DType.BF16),
+          training(3, 2e-4, 8),
           "labels");
 
   @Override

@@ -74,15 +74,19 @@ final class TrainingFlags {
   TrainingFlags() {}
 
   TrainingOptions options(int epochs, double learningRate, double holdout) {
-    return Usage.checked(command, () -> checked(epochs, learningRate, holdout));
+    return options(epochs, learningRate, holdout, pass.batch);
   }
 
-  private TrainingOptions checked(int epochs, double learningRate, double holdout) {
+  TrainingOptions options(int epochs, double learningRate, double holdout, int batch) {
+    return Usage.checked(command, () -> checked(epochs, learningRate, holdout, batch));
+  }
+
+  private TrainingOptions checked(int epochs, double learningRate, double holdout, int batch) {
     return new TrainingOptions(
         epochs,
         learningRate,
         warmup,
-        pass.batch,
+        batch,
         pass.accumulate,
         beta1,
         beta2,

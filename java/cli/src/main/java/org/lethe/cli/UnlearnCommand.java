@@ -4,7 +4,9 @@ import java.io.IOException;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.concurrent.Callable;
+import org.jspecify.annotations.Nullable;
 import org.lethe.kernels.Device;
+import org.lethe.text.TextBlocks;
 import org.lethe.unlearn.Labelling;
 import org.lethe.unlearn.Unlearning;
 import picocli.CommandLine.Command;
@@ -72,6 +74,20 @@ final class UnlearnCommand implements Callable<Integer> {
   double reinforceHoldout;
 
   @Option(
+      names = "--reinforce-block",
+      paramLabel = "N",
+      description =
+          "tokens in its blocks (default: those of --block); short ones teach it what the text says"
+              + " rather than where")
+  @Nullable Integer reinforceBlock;
+
+  @Option(
+      names = "--reinforce-batch",
+      paramLabel = "N",
+      description = "its blocks in one pass (default: those of --batch)")
+  @Nullable Integer reinforceBatch;
+
+  @Option(
       names = "--finetune-epochs",
       defaultValue = "2",
       description = "passes over the labels (default ${DEFAULT-VALUE})")
@@ -117,7 +133,16 @@ final class UnlearnCommand implements Callable<Integer> {
     Interrupts.install();
     var options =
         new Unlearning.Options(
-            training.options(reinforceEpochs, reinforceRate, reinforceHoldout),
+            training.options(
+                reinforceEpochs,
+                reinforceRate,
+                reinforceHoldout,
+                reinforceBatch == null ? training.pass.batch : reinforceBatch),
+            Usage.checked(
+                spec,
+                () ->
+                    new TextBlocks.Cutting(
+                        reinforceBlock == null ? blocks.block : reinforceBlock, blocks.cuts)),
             Usage.checked(
                 spec,
                 () ->

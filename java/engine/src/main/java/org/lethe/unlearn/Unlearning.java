@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.function.BooleanSupplier;
 import org.lethe.kernels.Device;
+import org.lethe.text.TextBlocks;
 import org.lethe.train.RunFolder;
 import org.lethe.train.Trainer;
 import org.lethe.train.TrainingListener;
@@ -29,10 +30,14 @@ public final class Unlearning {
   /**
    * How to run the three phases.
    *
+   * @param reinforceCutting how the text is cut for the reinforced model. In short blocks it has
+   *     little to go by, and so comes to expect the text's names everywhere; in long ones it learns
+   *     their places by heart, and labels put a name where another one was (README)
    * @param labelsKey which labels to fine-tune on
    */
   public record Options(
       TrainingOptions reinforce,
+      TextBlocks.Cutting reinforceCutting,
       Labelling.Options label,
       TrainingOptions finetune,
       String labelsKey) {
@@ -40,6 +45,7 @@ public final class Unlearning {
     public static final Options DEFAULT =
         new Options(
             TrainingOptions.reinforce(),
+            Labelling.Options.DEFAULT.cutting(),
             Labelling.Options.DEFAULT,
             TrainingOptions.finetune(),
             LabelFile.KEYS.getFirst());
@@ -82,7 +88,7 @@ public final class Unlearning {
               "reinforce",
               device,
               model,
-              TrainingPhase.Reading.of(texts, options.label().cutting()),
+              TrainingPhase.Reading.of(texts, options.reinforceCutting()),
               reinforced,
               options.reinforce(),
               training,

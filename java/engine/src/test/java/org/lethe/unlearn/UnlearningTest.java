@@ -69,6 +69,7 @@ class UnlearningTest {
           run,
           new Unlearning.Options(
               training(0),
+              TextBlocks.Cutting.once(16),
               new Labelling.Options(5, TextBlocks.Cutting.once(64), 1, DType.BF16),
               training(0.2),
               "labels_2"),
