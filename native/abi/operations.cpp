@@ -195,6 +195,7 @@ lethe_status lethe_cache_write(lethe_device *device, void *k_cache, void *v_cach
                                const int32_t *position, int32_t dtype, int64_t B, int64_t T, int64_t Hkv, int64_t D, int64_t capacity,
                                lethe_stream *stream) {
   const int64_t rows = Check::product({B, T}), cache_rows = Check::product({B, Hkv, capacity});
+  const int64_t positions = 0 < T && T <= capacity ? capacity - T + 1 : 1;  // that a write may begin at
   return Check("cache_write", device, stream, {{"B", B}, {"T", T}, {"Hkv", Hkv}, {"D", D}, {"capacity", capacity}})
       .dtype("dtype", dtype)
       .that(rows > 0 && cache_rows > 0, "B T, or B Hkv capacity, overflows")
@@ -203,7 +204,7 @@ lethe_status lethe_cache_write(lethe_device *device, void *k_cache, void *v_cach
       .matrix("v_cache", v_cache, bytes_of(dtype), cache_rows, D)
       .matrix("k", k, bytes_of(dtype), rows, Check::product({Hkv, D}), ld_kv)
       .matrix("v", v, bytes_of(dtype), rows, Check::product({Hkv, D}), ld_kv)
-      .indices("position", position, 1, 0, capacity - T + 1)
+      .indices("position", position, 1, 0, positions)
       .then([&] {
         return device->kernels->cache_write(device, k_cache, v_cache, k, v, ld_kv, position, dtype, B, T, Hkv, D, capacity, stream);
       });

@@ -183,6 +183,19 @@ class MethodTest {
   }
 
   @Test
+  void theReinforcedModelMayReadBlocksOfItsOwn() throws IOException {
+    Path out = temporary.resolve("run");
+    unlearn(out, "--reinforce-block 16 --reinforce-batch 12").done();
+    Path reinforced = temporary.resolve("reinforced");
+    Ran.computing(
+            "reinforce --model %s --text %s --out %s --epochs 4 --block 16 --holdout 0 %s",
+            model, text, reinforced, TRAINING.replace("--batch 4", "--batch 12"))
+        .done();
+    assertEquals(-1, Files.mismatch(weights(reinforced), weights(out.resolve("reinforced"))));
+    unlearn(temporary.resolve("none"), "--reinforce-block 0").refused(Main.USAGE, "0 tokens");
+  }
+
+  @Test
   void unlearnAgainIsDoneAtOnce() throws IOException {
     Path out = temporary.resolve("run");
     unlearn(out, "--alpha 5").done();
