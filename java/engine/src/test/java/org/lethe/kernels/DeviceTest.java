@@ -144,6 +144,7 @@ class DeviceTest {
   }
 
   @Test
+  @Tag("resident")
   void memoryThatIsFreedIsFree() throws IOException {
     try (Device device = TestedDevices.openAny()) {
       long before = 0;
