@@ -39,8 +39,8 @@ inline void store_words(Word *p, Ints x) {
 
 // A word is a float.
 struct Singles {
-  static constexpr int kRows = 6;          // rows of C in registers: 24 of 32, or 12 of 16
-  static constexpr int64_t kStep = 1;      // words that are contracted at a time: both operands are zeros up to a multiple of it
+  static constexpr int kRows = 6;      // rows of C in registers: 24 of 32, or 12 of 16
+  static constexpr int64_t kStep = 1;  // words that are contracted at a time: both operands are zeros up to a multiple of it
   static constexpr int64_t kPerWord = 1;
   static constexpr bool kExact = true;
 
@@ -215,33 +215,29 @@ inline void transpose(Ints *x) {
 
 #endif
 
+// out (W rows, ld_out) = the transpose of x (W rows, ld_x)
+inline void transpose_block(Word *out, int64_t ld_out, const Word *x, int64_t ld_x) {
+  Ints block[W];
+#pragma GCC unroll 16
+  for (int i = 0; i < W; ++i) block[i] = load_words(x + i * ld_x);
+  transpose(block);
+#pragma GCC unroll 16
+  for (int i = 0; i < W; ++i) store_words(out + i * ld_out, block[i]);
+}
+
 // out = panels whose columns are the first n rows of x (n rounded up to W, ld_x a multiple of W): B = x^T, contracted along rows.
 inline void pack_transposed(Word *out, int64_t height, const Word *x, int64_t ld_x, int64_t n) {
   for (int64_t c = 0; c < n; c += W) {
     Word *column = out + c / kPanel * height * kPanel + c % kPanel;
-    for (int64_t k = 0; k < ld_x; k += W) {
-      Ints block[W];
-#pragma GCC unroll 16
-      for (int i = 0; i < W; ++i) block[i] = load_words(x + (c + i) * ld_x + k);
-      transpose(block);
-#pragma GCC unroll 16
-      for (int i = 0; i < W; ++i) store_words(column + (k + i) * kPanel, block[i]);
-    }
+    for (int64_t k = 0; k < ld_x; k += W) transpose_block(column + k * kPanel, kPanel, x + c * ld_x + k, ld_x);
   }
 }
 
 #ifdef __AMX_BF16__
-// out (columns, ld_out) = x (rows, ld_x) transposed; rows and columns are filled up to multiples of 16.
+// out (columns, ld_out) = x (rows, ld_x) transposed; rows and columns are filled up to multiples of W.
 inline void transpose_words(Word *out, int64_t ld_out, const Word *x, int64_t ld_x, int64_t rows, int64_t columns) {
   for (int64_t c = 0; c < columns; c += W) {
-    for (int64_t r = 0; r < rows; r += W) {
-      Ints block[W];
-#pragma GCC unroll 16
-      for (int i = 0; i < W; ++i) block[i] = load_words(x + (r + i) * ld_x + c);
-      transpose(block);
-#pragma GCC unroll 16
-      for (int i = 0; i < W; ++i) store_words(out + (c + i) * ld_out + r, block[i]);
-    }
+    for (int64_t r = 0; r < rows; r += W) transpose_block(out + c * ld_out + r, ld_out, x + r * ld_x + c, ld_x);
   }
 }
 #endif
@@ -387,7 +383,6 @@ void tiles(float *c, int64_t ld, bool fresh, const Left &a, const Word *b, int64
   if constexpr (V > 1) _tile_stored(1, c + W, ld * kWord);
   if constexpr (V > 2) _tile_stored(2, c + 2 * W, ld * kWord);
   if constexpr (V > 3) _tile_stored(3, c + 3 * W, ld * kWord);
-  asm volatile("" ::: "memory");
 }
 
 template <>

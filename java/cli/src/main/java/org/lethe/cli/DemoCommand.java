@@ -64,6 +64,12 @@ final class DemoCommand implements Callable<Integer> {
   /** Small blocks, since only a name's first mention in one gets a label; see the README. */
   private static final int BLOCK = 128;
 
+  /**
+   * What the reinforced model reads: too short to recognise a place by, so that it expects the
+   * text's names everywhere; see the README.
+   */
+  private static final TextBlocks.Cutting SHORT = new TextBlocks.Cutting(16, 2);
+
   /** Blocks to measure perplexity on. */
   private static final TextBlocks.Cutting SCORED = TextBlocks.Cutting.once(512);
 
@@ -147,7 +153,7 @@ final class DemoCommand implements Callable<Integer> {
   static final Unlearning.Options UNLEARN =
       new Unlearning.Options(
           training(1, 2e-4, 32),
-          new TextBlocks.Cutting(16, 2),
+          SHORT,
           new Labelling.Options(5, new TextBlocks.Cutting(BLOCK, 2), 1, DType.BF16),
           training(3, 2e-4, 8),
           "labels");
