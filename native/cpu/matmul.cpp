@@ -156,6 +156,11 @@ dnnl::cpu_isa isa_of(const Tier &tier) {
   return dnnl::cpu_isa::isa_default;
 }
 
+// oneDNN's instruction sets are sets of bits; its default is no cap.
+bool within(dnnl::cpu_isa cap, dnnl::cpu_isa isa) {
+  return cap == dnnl::cpu_isa::isa_default || (static_cast<unsigned>(isa) & ~static_cast<unsigned>(cap)) == 0;
+}
+
 }  // namespace
 
 void MatrixProducts::cap(const Tier &tier) {
@@ -167,7 +172,8 @@ void MatrixProducts::cap(const Tier &tier) {
     raise(LETHE_UNSUPPORTED, "oneDNN runs on tier %s in this process already; tier %s needs a process of its own",
           first->name, tier.name);
   }
-  if (dnnl::set_max_cpu_isa(isa_of(tier)) != dnnl::status::success && isa_of(tier) != dnnl::cpu_isa::isa_default) {
+  // Another copy of this library may have settled it.
+  if (dnnl::set_max_cpu_isa(isa_of(tier)) != dnnl::status::success && !within(isa_of(tier), dnnl::get_effective_cpu_isa())) {
     raise(LETHE_UNSUPPORTED, "oneDNN was used in this process before; it cannot be held to tier %s any more", tier.name);
   }
   first = &tier;

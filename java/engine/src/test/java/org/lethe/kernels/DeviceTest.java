@@ -11,6 +11,7 @@ import java.nio.file.Path;
 import java.util.List;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
@@ -87,6 +88,28 @@ class DeviceTest {
           assertThrows(
               DeviceException.class, () -> Device.open("cpu", new Device.Options(0, other)));
       assertEquals(DeviceException.Status.UNSUPPORTED, e.status(), e.getMessage());
+    }
+  }
+
+  @Test
+  void aCopyOfTheLibraryRunsBesideIt(@TempDir Path temporary) throws IOException {
+    assumeTrue(TestedDevices.isCpu(TestedDevices.names().getFirst()));
+    try (Device device = TestedDevices.openAny()) {
+      assertEquals(4, square(device, 2));
+      Path copy = Files.copy(device.library(), temporary.resolve("libcopy.so"));
+      String tier = describe(device).path("tier").asString();
+      try (Device other = Device.open("cpu", new Device.Options(1, tier, copy))) {
+        assertEquals(copy, other.library());
+        assertEquals(9, square(other, 3));
+      }
+    }
+  }
+
+  private static float square(Device device, float x) {
+    try (Tensor a = device.of("a", DType.F32, new float[] {x}, 1, 1);
+        Tensor c = device.allocate("c", DType.F32, 1, 1)) {
+      device.kernels().matmul(c, a, a, Kernels.Layout.NN, false);
+      return c.toFloats()[0];
     }
   }
 
