@@ -96,82 +96,82 @@ float smaller(float a, float b) {
 template <class T>
 void add_integers(Opcodes &table, const std::string &type) {
   using U = std::make_unsigned_t<T>;
-  table.emplace_back("add." + type, lanes([](U a, U b) { return static_cast<U>(a + b); }));
-  table.emplace_back("sub." + type, lanes([](U a, U b) { return static_cast<U>(a - b); }));
+  table.add("add.", type, lanes([](U a, U b) { return static_cast<U>(a + b); }));
+  table.add("sub.", type, lanes([](U a, U b) { return static_cast<U>(a - b); }));
   if constexpr (sizeof(T) >= 4) {
-    table.emplace_back("mul.lo." + type, lanes([](U a, U b) { return a * b; }));
-    table.emplace_back("mad.lo." + type, lanes([](U a, U b, U c) { return a * b + c; }));
+    table.add("mul.lo.", type, lanes([](U a, U b) { return a * b; }));
+    table.add("mad.lo.", type, lanes([](U a, U b, U c) { return a * b + c; }));
   }
-  table.emplace_back("div." + type, lanes([](T a, T b) { return quotient(a, b); }));
-  table.emplace_back("rem." + type, lanes([](T a, T b) { return remainder(a, b); }));
-  table.emplace_back("min." + type, lanes([](T a, T b) { return a < b ? a : b; }));
-  table.emplace_back("max." + type, lanes([](T a, T b) { return a > b ? a : b; }));
-  table.emplace_back("shr." + type, lanes([](T x, uint32_t by) { return shifted_right(x, by); }));
+  table.add("div.", type, lanes([](T a, T b) { return quotient(a, b); }));
+  table.add("rem.", type, lanes([](T a, T b) { return remainder(a, b); }));
+  table.add("min.", type, lanes([](T a, T b) { return a < b ? a : b; }));
+  table.add("max.", type, lanes([](T a, T b) { return a > b ? a : b; }));
+  table.add("shr.", type, lanes([](T x, uint32_t by) { return shifted_right(x, by); }));
   if constexpr (std::is_signed_v<T>) {
-    table.emplace_back("neg." + type, lanes([](U x) { return static_cast<U>(U{0} - x); }));
-    table.emplace_back("abs." + type, lanes([](T x) { return x < 0 ? static_cast<U>(U{0} - static_cast<U>(x)) : static_cast<U>(x); }));
+    table.add("neg.", type, lanes([](U x) { return static_cast<U>(U{0} - x); }));
+    table.add("abs.", type, lanes([](T x) { return x < 0 ? static_cast<U>(U{0} - static_cast<U>(x)) : static_cast<U>(x); }));
   }
   if constexpr (sizeof(T) == 4) {
     using W = std::conditional_t<std::is_signed_v<T>, int64_t, uint64_t>;
-    table.emplace_back("mul.wide." + type, lanes([](T a, T b) { return static_cast<W>(a) * static_cast<W>(b); }));
-    table.emplace_back("mul.hi." + type, lanes([](T a, T b) { return static_cast<T>(static_cast<W>(a) * static_cast<W>(b) >> 32); }));
-    table.emplace_back("mad.wide." + type, lanes([](T a, T b, uint64_t c) {
+    table.add("mul.wide.", type, lanes([](T a, T b) { return static_cast<W>(a) * static_cast<W>(b); }));
+    table.add("mul.hi.", type, lanes([](T a, T b) { return static_cast<T>(static_cast<W>(a) * static_cast<W>(b) >> 32); }));
+    table.add("mad.wide.", type, lanes([](T a, T b, uint64_t c) {
       return static_cast<uint64_t>(static_cast<W>(a) * static_cast<W>(b)) + c;
     }));
   }
-  table.emplace_back("selp." + type, lanes([](T a, T b, bool first) { return first ? a : b; }));
-  table.emplace_back("setp.eq." + type, lanes([](T a, T b) { return a == b; }));
-  table.emplace_back("setp.ne." + type, lanes([](T a, T b) { return a != b; }));
-  table.emplace_back("setp.lt." + type, lanes([](T a, T b) { return a < b; }));
-  table.emplace_back("setp.le." + type, lanes([](T a, T b) { return a <= b; }));
-  table.emplace_back("setp.gt." + type, lanes([](T a, T b) { return a > b; }));
-  table.emplace_back("setp.ge." + type, lanes([](T a, T b) { return a >= b; }));
+  table.add("selp.", type, lanes([](T a, T b, bool first) { return first ? a : b; }));
+  table.add("setp.eq.", type, lanes([](T a, T b) { return a == b; }));
+  table.add("setp.ne.", type, lanes([](T a, T b) { return a != b; }));
+  table.add("setp.lt.", type, lanes([](T a, T b) { return a < b; }));
+  table.add("setp.le.", type, lanes([](T a, T b) { return a <= b; }));
+  table.add("setp.gt.", type, lanes([](T a, T b) { return a > b; }));
+  table.add("setp.ge.", type, lanes([](T a, T b) { return a >= b; }));
 }
 
 template <class U>
 void add_bits(Opcodes &table, const std::string &type) {
-  table.emplace_back("mov." + type, lanes([](U x) { return x; }));
-  table.emplace_back("and." + type, lanes([](U a, U b) { return static_cast<U>(a & b); }));
-  table.emplace_back("or." + type, lanes([](U a, U b) { return static_cast<U>(a | b); }));
-  table.emplace_back("xor." + type, lanes([](U a, U b) { return static_cast<U>(a ^ b); }));
-  table.emplace_back("not." + type, lanes([](U x) { return static_cast<U>(~x); }));
-  table.emplace_back("shl." + type, lanes([](U x, uint32_t by) { return shifted_left(x, by); }));
-  table.emplace_back("shr." + type, lanes([](U x, uint32_t by) { return shifted_right(x, by); }));
-  table.emplace_back("selp." + type, lanes([](U a, U b, bool first) { return first ? a : b; }));
-  table.emplace_back("setp.eq." + type, lanes([](U a, U b) { return a == b; }));
-  table.emplace_back("setp.ne." + type, lanes([](U a, U b) { return a != b; }));
+  table.add("mov.", type, lanes([](U x) { return x; }));
+  table.add("and.", type, lanes([](U a, U b) { return static_cast<U>(a & b); }));
+  table.add("or.", type, lanes([](U a, U b) { return static_cast<U>(a | b); }));
+  table.add("xor.", type, lanes([](U a, U b) { return static_cast<U>(a ^ b); }));
+  table.add("not.", type, lanes([](U x) { return static_cast<U>(~x); }));
+  table.add("shl.", type, lanes([](U x, uint32_t by) { return shifted_left(x, by); }));
+  table.add("shr.", type, lanes([](U x, uint32_t by) { return shifted_right(x, by); }));
+  table.add("selp.", type, lanes([](U a, U b, bool first) { return first ? a : b; }));
+  table.add("setp.eq.", type, lanes([](U a, U b) { return a == b; }));
+  table.add("setp.ne.", type, lanes([](U a, U b) { return a != b; }));
 }
 
 template <class F>
 void add_floats(Opcodes &table, const std::string &type) {
   for (const char *rounded : {"", "rn."}) {
-    table.emplace_back("add." + (rounded + type), lanes([](F a, F b) { return a + b; }));
-    table.emplace_back("sub." + (rounded + type), lanes([](F a, F b) { return a - b; }));
-    table.emplace_back("mul." + (rounded + type), lanes([](F a, F b) { return a * b; }));
+    table.add("add.", rounded + type, lanes([](F a, F b) { return a + b; }));
+    table.add("sub.", rounded + type, lanes([](F a, F b) { return a - b; }));
+    table.add("mul.", rounded + type, lanes([](F a, F b) { return a * b; }));
   }
-  table.emplace_back("fma.rn." + type, lanes([](F a, F b, F c) { return std::fma(a, b, c); }));
-  table.emplace_back("div.rn." + type, lanes([](F a, F b) { return a / b; }));
-  table.emplace_back("rcp.rn." + type, lanes([](F x) { return F{1} / x; }));
-  table.emplace_back("sqrt.rn." + type, lanes([](F x) { return std::sqrt(x); }));
-  table.emplace_back("neg." + type, lanes([](F x) { return -x; }));
-  table.emplace_back("abs." + type, lanes([](F x) { return std::fabs(x); }));
-  table.emplace_back("mov." + type, lanes([](F x) { return x; }));
-  table.emplace_back("selp." + type, lanes([](F a, F b, bool first) { return first ? a : b; }));
-  table.emplace_back("setp.eq." + type, lanes([](F a, F b) { return a == b; }));
-  table.emplace_back("setp.ne." + type, lanes([](F a, F b) { return a < b || a > b; }));
-  table.emplace_back("setp.lt." + type, lanes([](F a, F b) { return a < b; }));
-  table.emplace_back("setp.le." + type, lanes([](F a, F b) { return a <= b; }));
-  table.emplace_back("setp.gt." + type, lanes([](F a, F b) { return a > b; }));
-  table.emplace_back("setp.ge." + type, lanes([](F a, F b) { return a >= b; }));
+  table.add("fma.rn.", type, lanes([](F a, F b, F c) { return std::fma(a, b, c); }));
+  table.add("div.rn.", type, lanes([](F a, F b) { return a / b; }));
+  table.add("rcp.rn.", type, lanes([](F x) { return F{1} / x; }));
+  table.add("sqrt.rn.", type, lanes([](F x) { return std::sqrt(x); }));
+  table.add("neg.", type, lanes([](F x) { return -x; }));
+  table.add("abs.", type, lanes([](F x) { return std::fabs(x); }));
+  table.add("mov.", type, lanes([](F x) { return x; }));
+  table.add("selp.", type, lanes([](F a, F b, bool first) { return first ? a : b; }));
+  table.add("setp.eq.", type, lanes([](F a, F b) { return a == b; }));
+  table.add("setp.ne.", type, lanes([](F a, F b) { return a < b || a > b; }));
+  table.add("setp.lt.", type, lanes([](F a, F b) { return a < b; }));
+  table.add("setp.le.", type, lanes([](F a, F b) { return a <= b; }));
+  table.add("setp.gt.", type, lanes([](F a, F b) { return a > b; }));
+  table.add("setp.ge.", type, lanes([](F a, F b) { return a >= b; }));
   // the same, or where one is NaN
-  table.emplace_back("setp.equ." + type, lanes([](F a, F b) { return !(a < b || a > b); }));
-  table.emplace_back("setp.neu." + type, lanes([](F a, F b) { return a != b; }));
-  table.emplace_back("setp.ltu." + type, lanes([](F a, F b) { return !(a >= b); }));
-  table.emplace_back("setp.leu." + type, lanes([](F a, F b) { return !(a > b); }));
-  table.emplace_back("setp.gtu." + type, lanes([](F a, F b) { return !(a <= b); }));
-  table.emplace_back("setp.geu." + type, lanes([](F a, F b) { return !(a < b); }));
-  table.emplace_back("setp.nan." + type, lanes([](F a, F b) { return a != a || b != b; }));
-  table.emplace_back("setp.num." + type, lanes([](F a, F b) { return a == a && b == b; }));
+  table.add("setp.equ.", type, lanes([](F a, F b) { return !(a < b || a > b); }));
+  table.add("setp.neu.", type, lanes([](F a, F b) { return a != b; }));
+  table.add("setp.ltu.", type, lanes([](F a, F b) { return !(a >= b); }));
+  table.add("setp.leu.", type, lanes([](F a, F b) { return !(a > b); }));
+  table.add("setp.gtu.", type, lanes([](F a, F b) { return !(a <= b); }));
+  table.add("setp.geu.", type, lanes([](F a, F b) { return !(a < b); }));
+  table.add("setp.nan.", type, lanes([](F a, F b) { return a != a || b != b; }));
+  table.add("setp.num.", type, lanes([](F a, F b) { return a == a && b == b; }));
 }
 
 }  // namespace
@@ -189,36 +189,36 @@ void add_arithmetic(Opcodes &table) {
   add_floats<float>(table, "f32");
   add_floats<double>(table, "f64");
 
-  table.emplace_back("mov.u16", lanes([](uint16_t x) { return x; }));
-  table.emplace_back("mov.u32", lanes([](uint32_t x) { return x; }));
-  table.emplace_back("mov.u64", lanes([](uint64_t x) { return x; }));
-  table.emplace_back("cvta.to.global.u64", lanes([](uint64_t x) { return x; }));
+  table.add("mov.u16", lanes([](uint16_t x) { return x; }));
+  table.add("mov.u32", lanes([](uint32_t x) { return x; }));
+  table.add("mov.u64", lanes([](uint64_t x) { return x; }));
+  table.add("cvta.to.global.u64", lanes([](uint64_t x) { return x; }));
 
-  table.emplace_back("mov.pred", masks([](uint32_t a) { return a; }));
-  table.emplace_back("not.pred", masks([](uint32_t a) { return ~a; }));
-  table.emplace_back("and.pred", masks([](uint32_t a, uint32_t b) { return a & b; }));
-  table.emplace_back("or.pred", masks([](uint32_t a, uint32_t b) { return a | b; }));
-  table.emplace_back("xor.pred", masks([](uint32_t a, uint32_t b) { return a ^ b; }));
+  table.add("mov.pred", masks([](uint32_t a) { return a; }));
+  table.add("not.pred", masks([](uint32_t a) { return ~a; }));
+  table.add("and.pred", masks([](uint32_t a, uint32_t b) { return a & b; }));
+  table.add("or.pred", masks([](uint32_t a, uint32_t b) { return a | b; }));
+  table.add("xor.pred", masks([](uint32_t a, uint32_t b) { return a ^ b; }));
 
-  table.emplace_back("min.f32", lanes([](float a, float b) { return smaller(a, b); }));
-  table.emplace_back("max.f32", lanes([](float a, float b) { return larger(a, b); }));
-  table.emplace_back("fma.rm.f32", lanes_rounding<FE_DOWNWARD>([](float a, float b, float c) { return std::fma(a, b, c); }));
-  table.emplace_back("add.rz.f32", lanes_rounding<FE_TOWARDZERO>([](float a, float b) { return a + b; }));
+  table.add("min.f32", lanes([](float a, float b) { return smaller(a, b); }));
+  table.add("max.f32", lanes([](float a, float b) { return larger(a, b); }));
+  table.add("fma.rm.f32", lanes_rounding<FE_DOWNWARD>([](float a, float b, float c) { return std::fma(a, b, c); }));
+  table.add("add.rz.f32", lanes_rounding<FE_TOWARDZERO>([](float a, float b) { return a + b; }));
   // Approximations are this machine's exact values, but where the GPU's have another range.
-  table.emplace_back("div.approx.f32", lanes([](float a, float b) {
+  table.add("div.approx.f32", lanes([](float a, float b) {
     return std::fabs(b) > 0x1p126f && std::fabs(b) < HUGE_VALF ? (std::fabs(a) < HUGE_VALF ? 0.0f : NAN) : a / b;
   }));
-  table.emplace_back("ex2.approx.f32", lanes([](float x) { return std::exp2(x); }));
-  table.emplace_back("ex2.approx.ftz.f32", lanes([](float x) { return exp2_fast(x); }));
+  table.add("ex2.approx.f32", lanes([](float x) { return std::exp2(x); }));
+  table.add("ex2.approx.ftz.f32", lanes([](float x) { return exp2_fast(x); }));
 
-  table.emplace_back("bfi.b32", lanes([](uint32_t a, uint32_t b, uint32_t at, uint32_t length) { return inserted(a, b, at, length); }));
-  table.emplace_back("bfi.b64", lanes([](uint64_t a, uint64_t b, uint32_t at, uint32_t length) { return inserted(a, b, at, length); }));
-  table.emplace_back("prmt.b32", lanes([](uint32_t a, uint32_t b, uint32_t selector) { return permuted(a, b, selector); }));
-  table.emplace_back("brev.b32", lanes([](uint32_t x) { return reversed(x); }));
-  table.emplace_back("popc.b32", lanes([](uint32_t x) { return static_cast<uint32_t>(__builtin_popcount(x)); }));
-  table.emplace_back("clz.b32", lanes([](uint32_t x) { return x == 0 ? 32u : static_cast<uint32_t>(__builtin_clz(x)); }));
-  table.emplace_back("bfind.u32", lanes([](uint32_t x) { return x == 0 ? ~0u : 31u - static_cast<uint32_t>(__builtin_clz(x)); }));
-  table.emplace_back("bfind.shiftamt.u32", lanes([](uint32_t x) { return x == 0 ? ~0u : static_cast<uint32_t>(__builtin_clz(x)); }));
+  table.add("bfi.b32", lanes([](uint32_t a, uint32_t b, uint32_t at, uint32_t length) { return inserted(a, b, at, length); }));
+  table.add("bfi.b64", lanes([](uint64_t a, uint64_t b, uint32_t at, uint32_t length) { return inserted(a, b, at, length); }));
+  table.add("prmt.b32", lanes([](uint32_t a, uint32_t b, uint32_t selector) { return permuted(a, b, selector); }));
+  table.add("brev.b32", lanes([](uint32_t x) { return reversed(x); }));
+  table.add("popc.b32", lanes([](uint32_t x) { return static_cast<uint32_t>(__builtin_popcount(x)); }));
+  table.add("clz.b32", lanes([](uint32_t x) { return x == 0 ? 32u : static_cast<uint32_t>(__builtin_clz(x)); }));
+  table.add("bfind.u32", lanes([](uint32_t x) { return x == 0 ? ~0u : 31u - static_cast<uint32_t>(__builtin_clz(x)); }));
+  table.add("bfind.shiftamt.u32", lanes([](uint32_t x) { return x == 0 ? ~0u : static_cast<uint32_t>(__builtin_clz(x)); }));
 }
 
 }  // namespace simt::ptx

@@ -7,9 +7,9 @@ namespace simt::ptx {
 namespace {
 
 template <class To, class ToRegister, class From, class FromRegister>
-void add_integer(Opcodes &table, const std::string &name) {
-  table.emplace_back(name, lanes([](FromRegister x) { return static_cast<ToRegister>(static_cast<To>(static_cast<From>(x))); }));
-}
+struct Convert {
+  ToRegister operator()(FromRegister x) const { return static_cast<ToRegister>(static_cast<To>(static_cast<From>(x))); }
+};
 
 // cvt.to.from with every register that may hold them
 template <class To, class From>
@@ -18,7 +18,10 @@ void add_integers(Opcodes &table, const std::string &to, const std::string &from
   const auto with_source = [&]<class FromRegister>(FromRegister) {
     const auto with_both = [&]<class ToRegister>(ToRegister) {
       if constexpr (sizeof(ToRegister) >= sizeof(To) && sizeof(FromRegister) >= sizeof(From)) {
-        add_integer<To, ToRegister, From, FromRegister>(table, name);
+        // Of conversions that are the same one is compiled: to all of a register, or from no more than its low bits.
+        using Target = std::conditional_t<sizeof(To) == sizeof(ToRegister), ToRegister, To>;
+        using Source = std::conditional_t<sizeof(To) <= sizeof(From), FromRegister, From>;
+        table.add(name, lanes(Convert<Target, ToRegister, Source, FromRegister>{}));
       }
     };
     with_both(uint16_t{});
@@ -48,15 +51,15 @@ void add_conversions(Opcodes &table) {
   each_integer([&]<class To>(To, const char *to) {
     each_integer([&]<class From>(From, const char *from) { add_integers<To, From>(table, to, from); });
   });
-  table.emplace_back("cvt.rn.f32.s32", lanes([](int32_t x) { return static_cast<float>(x); }));
-  table.emplace_back("cvt.rn.f32.u32", lanes([](uint32_t x) { return static_cast<float>(x); }));
-  table.emplace_back("cvt.rn.f32.s64", lanes([](int64_t x) { return static_cast<float>(x); }));
-  table.emplace_back("cvt.rn.f64.s64", lanes([](int64_t x) { return static_cast<double>(x); }));
-  table.emplace_back("cvt.f64.f32", lanes([](float x) { return static_cast<double>(x); }));
-  table.emplace_back("cvt.rn.f32.f64", lanes([](double x) { return static_cast<float>(x); }));
-  table.emplace_back("cvt.sat.f32.f32", lanes([](float x) { return x > 0.0f ? (x < 1.0f ? x : 1.0f) : 0.0f; }));
+  table.add("cvt.rn.f32.s32", lanes([](int32_t x) { return static_cast<float>(x); }));
+  table.add("cvt.rn.f32.u32", lanes([](uint32_t x) { return static_cast<float>(x); }));
+  table.add("cvt.rn.f32.s64", lanes([](int64_t x) { return static_cast<float>(x); }));
+  table.add("cvt.rn.f64.s64", lanes([](int64_t x) { return static_cast<double>(x); }));
+  table.add("cvt.f64.f32", lanes([](float x) { return static_cast<double>(x); }));
+  table.add("cvt.rn.f32.f64", lanes([](double x) { return static_cast<float>(x); }));
+  table.add("cvt.sat.f32.f32", lanes([](float x) { return x > 0.0f ? (x < 1.0f ? x : 1.0f) : 0.0f; }));
   // the first source goes to the upper half
-  table.emplace_back("cvt.rn.bf16x2.f32", lanes([](float high, float low) { return pack_bf16(low, high); }));
+  table.add("cvt.rn.bf16x2.f32", lanes([](float high, float low) { return pack_bf16(low, high); }));
 }
 
 }  // namespace simt::ptx

@@ -1,39 +1,43 @@
 #include "ptx_instructions.h"
 
 #include <algorithm>
-#include <unordered_map>
 
 namespace simt::ptx {
 namespace {
 
-using Table = std::unordered_map<std::string, std::vector<Opcode>>;
-
-const Table &table() {
-  static const Table *const table = [] {
-    Opcodes opcodes;
-    add_arithmetic(opcodes);
-    add_conversions(opcodes);
-    add_memory(opcodes);
-    add_warp(opcodes);
-    auto *const by_name = new Table();
-    for (auto &[name, opcode] : opcodes) (*by_name)[name].push_back(std::move(opcode));
-    return by_name;
+const Opcodes &opcodes() {
+  static const Opcodes *const opcodes = [] {
+    auto *const all = new Opcodes();
+    add_arithmetic(*all);
+    add_conversions(*all);
+    add_memory(*all);
+    add_warp(*all);
+    return all;
   }();
-  return *table;
+  return *opcodes;
 }
 
 }  // namespace
 
+void Opcodes::add(std::string_view name, std::string_view type, const Opcode &opcode) {
+  by_name_[std::string(name).append(type)].push_back(opcode);
+}
+
+const std::vector<Opcode> *Opcodes::find(const std::string &name) const {
+  const auto found = by_name_.find(name);
+  return found == by_name_.end() ? nullptr : &found->second;
+}
+
 const Opcode *find_opcode(std::string_view name, const std::vector<int> &widths) {
-  const auto found = table().find(std::string(name));
-  if (found == table().end()) return nullptr;
-  for (const Opcode &opcode : found->second) {
+  const std::vector<Opcode> *const named = opcodes().find(std::string(name));
+  if (named == nullptr) return nullptr;
+  for (const Opcode &opcode : *named) {
     const auto fits = [](int taken, int given) { return taken == given || given == kAnyWidth; };
     if (std::ranges::equal(opcode.widths, widths, fits)) return &opcode;
   }
   return nullptr;
 }
 
-bool is_known(std::string_view name) { return table().contains(std::string(name)); }
+bool is_known(std::string_view name) { return opcodes().find(std::string(name)) != nullptr; }
 
 }  // namespace simt::ptx

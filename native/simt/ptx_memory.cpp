@@ -102,30 +102,31 @@ void load_parameter(Warp &warp, const Instruction &instruction, uint32_t lanes) 
   }
 }
 
+Widths registers(int count, int width, Widths before = {}) {
+  for (int i = 0; i < count; i++) before.add(width);
+  return before;
+}
+Widths loaded(int count, int width, int address) {
+  Widths widths = registers(count, width);
+  widths.add(address);
+  return widths;
+}
+Widths stored(int count, int width, int address) { return registers(count, width, {address}); }
+
 template <class Memory, class Register, int kCount>
 void add_accesses(Opcodes &table, const std::string &vector, const std::string &type) {
   const std::string end = vector + "." + type;
-  const std::vector<int> registers(kCount, static_cast<int>(sizeof(Register)));
-  const auto before = [&](int width) {
-    std::vector<int> widths = registers;
-    widths.insert(widths.begin(), width);
-    return widths;
-  };
-  const auto behind = [&](int width) {
-    std::vector<int> widths = registers;
-    widths.push_back(width);
-    return widths;
-  };
-  table.emplace_back("ld.param" + end, Opcode{load_parameter<Memory, Register, kCount>, Kind::kLanes, registers});
+  constexpr int kRegister = sizeof(Register);
+  table.add("ld.param", end, Opcode{load_parameter<Memory, Register, kCount>, Kind::kLanes, registers(kCount, kRegister)});
   for (const char *space : {"ld.global", "ld.global.nc", "ld"}) {
-    table.emplace_back(space + end, Opcode{load<Space::kGlobal, Memory, Register, kCount>, Kind::kLanes, behind(8)});
+    table.add(space, end, Opcode{load<Space::kGlobal, Memory, Register, kCount>, Kind::kLanes, loaded(kCount, kRegister, 8)});
   }
-  table.emplace_back("ld.shared" + end, Opcode{load<Space::kShared, Memory, Register, kCount>, Kind::kLanes, behind(4)});
+  table.add("ld.shared", end, Opcode{load<Space::kShared, Memory, Register, kCount>, Kind::kLanes, loaded(kCount, kRegister, 4)});
   if constexpr (std::is_signed_v<Memory>) return;  // stored by their bits
   for (const char *space : {"st.global", "st"}) {
-    table.emplace_back(space + end, Opcode{store<Space::kGlobal, Memory, Register, kCount>, Kind::kLanes, before(8)});
+    table.add(space, end, Opcode{store<Space::kGlobal, Memory, Register, kCount>, Kind::kLanes, stored(kCount, kRegister, 8)});
   }
-  table.emplace_back("st.shared" + end, Opcode{store<Space::kShared, Memory, Register, kCount>, Kind::kLanes, before(4)});
+  table.add("st.shared", end, Opcode{store<Space::kShared, Memory, Register, kCount>, Kind::kLanes, stored(kCount, kRegister, 4)});
 }
 
 template <class Memory, class Register>
@@ -156,8 +157,8 @@ void atomically(Warp &warp, const Instruction &instruction, uint32_t lanes) {
 template <Atomic kHow, class Integer>
 void add_atomic(Opcodes &table, const std::string &end) {
   constexpr int kWidth = sizeof(Integer);
-  table.emplace_back("atom.global." + end, Opcode{atomically<Space::kGlobal, kHow, Integer>, Kind::kLanes, {kWidth, 8, kWidth}});
-  table.emplace_back("atom.shared." + end, Opcode{atomically<Space::kShared, kHow, Integer>, Kind::kLanes, {kWidth, 4, kWidth}});
+  table.add("atom.global.", end, Opcode{atomically<Space::kGlobal, kHow, Integer>, Kind::kLanes, {kWidth, 8, kWidth}});
+  table.add("atom.shared.", end, Opcode{atomically<Space::kShared, kHow, Integer>, Kind::kLanes, {kWidth, 4, kWidth}});
 }
 
 template <class Body>
@@ -223,12 +224,12 @@ void add_memory(Opcodes &table) {
   add_atomic<Atomic::kMax, unsigned>(table, "max.u32");
   add_atomic<Atomic::kOr, unsigned>(table, "or.b32");
   add_atomic<Atomic::kAdd, unsigned long long>(table, "add.u64");
-  table.emplace_back("cp.async.cg.shared.global", Opcode{copy_asynchronously, Kind::kLanes, {4, 8, 4, 4}});
-  table.emplace_back("cp.async.commit_group", Opcode{commit, Kind::kLanes, {}});
-  table.emplace_back("cp.async.wait_group", Opcode{wait_for_copies, Kind::kLanes, {4}});
+  table.add("cp.async.cg.shared.global", Opcode{copy_asynchronously, Kind::kLanes, {4, 8, 4, 4}});
+  table.add("cp.async.commit_group", Opcode{commit, Kind::kLanes, {}});
+  table.add("cp.async.wait_group", Opcode{wait_for_copies, Kind::kLanes, {4}});
   const std::string ldmatrix = "ldmatrix.sync.aligned.m8n8.x4";
-  table.emplace_back(ldmatrix + ".shared.b16", Opcode{load_tiles<false>, Kind::kCollective, {4, 4, 4, 4, 4, 4}});
-  table.emplace_back(ldmatrix + ".trans.shared.b16", Opcode{load_tiles<true>, Kind::kCollective, {4, 4, 4, 4, 4, 4}});
+  table.add(ldmatrix, ".shared.b16", Opcode{load_tiles<false>, Kind::kCollective, {4, 4, 4, 4, 4, 4}});
+  table.add(ldmatrix, ".trans.shared.b16", Opcode{load_tiles<true>, Kind::kCollective, {4, 4, 4, 4, 4, 4}});
 }
 
 }  // namespace simt::ptx

@@ -124,35 +124,35 @@ void nothing(Warp &, const Instruction &, uint32_t) {}
 }  // namespace
 
 void add_warp(Opcodes &table) {
-  table.emplace_back("shfl.sync.up.b32", Opcode{shuffle<Move::kUp>, Kind::kCollective, {4, 0, 4, 4, 4, 4}});
-  table.emplace_back("shfl.sync.down.b32", Opcode{shuffle<Move::kDown>, Kind::kCollective, {4, 0, 4, 4, 4, 4}});
-  table.emplace_back("shfl.sync.bfly.b32", Opcode{shuffle<Move::kXor>, Kind::kCollective, {4, 0, 4, 4, 4, 4}});
-  table.emplace_back("shfl.sync.idx.b32", Opcode{shuffle<Move::kIndex>, Kind::kCollective, {4, 0, 4, 4, 4, 4}});
-  table.emplace_back("vote.sync.ballot.b32", Opcode{ballot, Kind::kCollective, {4, 0, 4}});
-  table.emplace_back("vote.sync.any.pred", Opcode{vote<false>, Kind::kCollective, {0, 0, 4}});
-  table.emplace_back("vote.sync.all.pred", Opcode{vote<true>, Kind::kCollective, {0, 0, 4}});
-  table.emplace_back("match.any.sync.b32", Opcode{match_any<uint32_t>, Kind::kCollective, {4, 4, 4}});
-  table.emplace_back("match.any.sync.b64", Opcode{match_any<uint64_t>, Kind::kCollective, {4, 8, 4}});
-  table.emplace_back("redux.sync.add.s32", reduction<uint32_t>([](uint32_t a, uint32_t b) { return a + b; }));
-  table.emplace_back("redux.sync.min.s32", reduction<int32_t>([](int32_t a, int32_t b) { return a < b ? a : b; }));
-  table.emplace_back("redux.sync.max.s32", reduction<int32_t>([](int32_t a, int32_t b) { return a > b ? a : b; }));
-  table.emplace_back("redux.sync.add.u32", reduction<uint32_t>([](uint32_t a, uint32_t b) { return a + b; }));
-  table.emplace_back("redux.sync.min.u32", reduction<uint32_t>([](uint32_t a, uint32_t b) { return a < b ? a : b; }));
-  table.emplace_back("redux.sync.max.u32", reduction<uint32_t>([](uint32_t a, uint32_t b) { return a > b ? a : b; }));
-  table.emplace_back("bar.warp.sync", Opcode{sync_warp, Kind::kCollective, {4}});
-  table.emplace_back("activemask.b32", Opcode{active_lanes, Kind::kLanes, {4}});
-  table.emplace_back("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32",
+  table.add("shfl.sync.up.b32", Opcode{shuffle<Move::kUp>, Kind::kCollective, {4, 0, 4, 4, 4, 4}});
+  table.add("shfl.sync.down.b32", Opcode{shuffle<Move::kDown>, Kind::kCollective, {4, 0, 4, 4, 4, 4}});
+  table.add("shfl.sync.bfly.b32", Opcode{shuffle<Move::kXor>, Kind::kCollective, {4, 0, 4, 4, 4, 4}});
+  table.add("shfl.sync.idx.b32", Opcode{shuffle<Move::kIndex>, Kind::kCollective, {4, 0, 4, 4, 4, 4}});
+  table.add("vote.sync.ballot.b32", Opcode{ballot, Kind::kCollective, {4, 0, 4}});
+  table.add("vote.sync.any.pred", Opcode{vote<false>, Kind::kCollective, {0, 0, 4}});
+  table.add("vote.sync.all.pred", Opcode{vote<true>, Kind::kCollective, {0, 0, 4}});
+  table.add("match.any.sync.b32", Opcode{match_any<uint32_t>, Kind::kCollective, {4, 4, 4}});
+  table.add("match.any.sync.b64", Opcode{match_any<uint64_t>, Kind::kCollective, {4, 8, 4}});
+  table.add("redux.sync.add.s32", reduction<uint32_t>([](uint32_t a, uint32_t b) { return a + b; }));
+  table.add("redux.sync.min.s32", reduction<int32_t>([](int32_t a, int32_t b) { return a < b ? a : b; }));
+  table.add("redux.sync.max.s32", reduction<int32_t>([](int32_t a, int32_t b) { return a > b ? a : b; }));
+  table.add("redux.sync.add.u32", reduction<uint32_t>([](uint32_t a, uint32_t b) { return a + b; }));
+  table.add("redux.sync.min.u32", reduction<uint32_t>([](uint32_t a, uint32_t b) { return a < b ? a : b; }));
+  table.add("redux.sync.max.u32", reduction<uint32_t>([](uint32_t a, uint32_t b) { return a > b ? a : b; }));
+  table.add("bar.warp.sync", Opcode{sync_warp, Kind::kCollective, {4}});
+  table.add("activemask.b32", Opcode{active_lanes, Kind::kLanes, {4}});
+  table.add("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32",
                      Opcode{multiply_accumulate, Kind::kCollective, {4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4, 4}});
-  table.emplace_back("bar.sync", Opcode{nothing, Kind::kBarrier, {4}});
-  table.emplace_back("bar.red.or.pred", Opcode{barrier_result<false>, Kind::kBarrier, {0, 4, 0}});
-  table.emplace_back("bar.red.and.pred", Opcode{barrier_result<true>, Kind::kBarrier, {0, 4, 0}});
-  table.emplace_back("bra", Opcode{nothing, Kind::kBranch, {}});
-  table.emplace_back("bra.uni", Opcode{nothing, Kind::kBranch, {}});
-  table.emplace_back("ret", Opcode{nothing, Kind::kExit, {}});
-  table.emplace_back("exit", Opcode{nothing, Kind::kExit, {}});
-  table.emplace_back("trap", Opcode{trap, Kind::kLanes, {}});
+  table.add("bar.sync", Opcode{nothing, Kind::kBarrier, {4}});
+  table.add("bar.red.or.pred", Opcode{barrier_result<false>, Kind::kBarrier, {0, 4, 0}});
+  table.add("bar.red.and.pred", Opcode{barrier_result<true>, Kind::kBarrier, {0, 4, 0}});
+  table.add("bra", Opcode{nothing, Kind::kBranch, {}});
+  table.add("bra.uni", Opcode{nothing, Kind::kBranch, {}});
+  table.add("ret", Opcode{nothing, Kind::kExit, {}});
+  table.add("exit", Opcode{nothing, Kind::kExit, {}});
+  table.add("trap", Opcode{trap, Kind::kLanes, {}});
   for (const char *fence : {"membar.gl", "membar.cta", "fence.sc.gpu", "fence.acq_rel.gpu"}) {
-    table.emplace_back(fence, Opcode{nothing, Kind::kLanes, {}});
+    table.add(fence, Opcode{nothing, Kind::kLanes, {}});
   }
 }
 
