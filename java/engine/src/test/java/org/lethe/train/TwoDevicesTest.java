@@ -77,7 +77,7 @@ class TwoDevicesTest {
     run.dtype = dtype;
     run.gradientType = other;
     run.momentType = other;
-    run.epochs = 10; // 30 steps
+    run.epochs = 5; // 15 steps
     run.warmup = 3;
     run.weightDecay = 0.01;
     run.clip = 1;
