@@ -76,7 +76,7 @@ class TwoDevicesTest {
     String threads = device.equals("cpu") ? " --threads 1" : "";
     Ran.lethe(
             "unlearn --device %s --dtype %s --model %s --text %s --anchors %s --out %s --block 64"
-                + " --batch 4 --accumulate 2 --seed 3 --reinforce-epochs 2 --reinforce-lr 2e-3"
+                + " --batch 4 --accumulate 2 --seed 3 --reinforce-epochs 4 --reinforce-lr 1e-3"
                 + " --finetune-epochs 2 --finetune-lr 1e-3 --finetune-holdout 0.1 --alpha 5"
                 + threads,
             device,

@@ -141,7 +141,7 @@ final class LossTrials {
 
   // ---- top-k and argmax -------------------------------------------------------------------------
 
-  /** A row is a thread block: more of them in every variant show nothing more, and are emulated. */
+  /** On a GPU a row is a thread block of its own: more rows than these are tried in one variant. */
   private static final int FEW_ROWS = 3;
 
   private static void ranks(Trials trials, int N, int V) {
