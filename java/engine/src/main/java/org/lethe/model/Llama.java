@@ -20,9 +20,10 @@ import org.lethe.model.Activations.Selection;
  * attention, SwiGLU, each a kernel. N = B T tokens; (N, d) is the residual stream.
  *
  * <p>Activations are allocated at the first pass of a size and kept for the next of that size.
- * Blocks are padded at their end to a multiple of {@link #PADDING} tokens, and so are the rows of
- * the head: a matrix product is compiled for its sizes, and texts come in all of them. Causal
- * attention keeps the padding from what stands before it; it has no label.
+ * Blocks are padded at their end until all of them together are a multiple of {@link #PADDING}
+ * tokens, and so are the rows of the head: a matrix product is compiled for its sizes, and texts
+ * come in all of them. Causal attention keeps the padding from what stands before it; it has no
+ * label.
  */
 public final class Llama implements AutoCloseable {
   private static final int PADDING = 64;
@@ -107,11 +108,12 @@ public final class Llama implements AutoCloseable {
       boolean training,
       Memory memory,
       ToLongFunction<Kernels.Heads> workspace) {
-    Kernels.Heads heads = Activations.heads(config, blocks, padded(length));
+    int padded = padded(blocks, length);
+    Kernels.Heads heads = Activations.heads(config, blocks, padded);
     Keep keep = training ? memory.keep() : Keep.NOTHING;
     return List.of(
         Activations.plan(config, dtype, heads, keep, memory.headRows, workspace),
-        RopeTable.plan(config, padded(length)));
+        RopeTable.plan(config, padded));
   }
 
   // ---- training ---------------------------------------------------------------------------------
@@ -457,7 +459,7 @@ public final class Llama implements AutoCloseable {
       checkToken(tokens[i], "token", i);
     }
     int length = tokens.length / blocks;
-    int padded = length == 1 ? 1 : padded(length);
+    int padded = length == 1 ? 1 : padded(blocks, length);
     Activations a = activations(blocks, padded, kept);
     a.set(tokens, first);
     table(first + padded);
@@ -488,7 +490,14 @@ public final class Llama implements AutoCloseable {
 
   /** The next multiple of {@link #PADDING}. */
   static int padded(int n) {
-    return Math.ceilDiv(n, PADDING) * PADDING;
+    return padded(1, n);
+  }
+
+  /** What each of {@code blocks} is padded to. */
+  static int padded(int blocks, int length) {
+    int step =
+        PADDING / Math.min(PADDING, Integer.lowestOneBit(blocks)); // lcm(blocks, 64) / blocks
+    return Math.ceilDiv(length, step) * step;
   }
 
   private void checkToken(int token, String what, int at) {

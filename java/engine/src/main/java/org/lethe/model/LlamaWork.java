@@ -44,7 +44,7 @@ public final class LlamaWork {
       int blocks,
       int length,
       Llama.Memory memory) {
-    Kernels.Heads heads = Activations.heads(config, blocks, Llama.padded(length));
+    Kernels.Heads heads = Activations.heads(config, blocks, Llama.padded(blocks, length));
     var work = new LlamaWork(config, dtype, gradientType, memory, heads);
     work.forward();
     work.head();

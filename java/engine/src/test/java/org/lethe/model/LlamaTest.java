@@ -12,11 +12,13 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.lethe.kernels.DType;
 import org.lethe.kernels.Device;
 import org.lethe.kernels.Kernels;
+import org.lethe.kernels.MemoryPlan;
 import org.lethe.kernels.Tensor;
 import org.lethe.kernels.TestedDevices;
 
@@ -66,20 +68,24 @@ class LlamaTest {
   }
 
   @ParameterizedTest
-  @EnumSource(
-      value = DType.class,
-      names = {"F32", "BF16"})
-  void blocksSideBySideAreBlocksAlone(DType dtype) throws IOException {
-    int[] tokens = tiny.tokens("tokens", 3 * LENGTH);
-    int[] targets = tiny.tokens("targets", 3 * LENGTH);
+  @CsvSource({
+    "F32, 3",
+    "F32, 8",
+    "F32, 32",
+    "BF16, 3",
+    "BF16, 32"
+  }) // each padded to its own length
+  void blocksSideBySideAreBlocksAlone(DType dtype, int blocks) throws IOException {
+    int[] tokens = tiny.tokens("tokens", blocks * LENGTH);
+    int[] targets = tiny.tokens("targets", blocks * LENGTH);
     try (LlamaWeights weights = tiny.load(device, dtype);
         Gradients together = new Gradients(weights, DType.F32);
         Gradients alone = new Gradients(weights, DType.F32);
         Llama llama = new Llama(weights)) {
-      double loss = together.train(tokens, targets, 3, 1);
+      double loss = together.train(tokens, targets, blocks, 1);
       double sum = 0;
       double sumOfLoss = 0;
-      for (int b = 0; b < 3; b++) {
+      for (int b = 0; b < blocks; b++) {
         int[] block = Arrays.copyOfRange(tokens, b * LENGTH, (b + 1) * LENGTH);
         int[] target = Arrays.copyOfRange(targets, b * LENGTH, (b + 1) * LENGTH);
         sum += alone.train(block, target, 1, 1);
@@ -87,9 +93,22 @@ class LlamaTest {
       }
       double tolerance = dtype == DType.F32 ? 1e-6 : 1e-3;
       assertEquals(loss, sum, tolerance * loss);
-      assertEquals(llama.loss(tokens, targets, 3), sumOfLoss, tolerance * loss);
+      assertEquals(llama.loss(tokens, targets, blocks), sumOfLoss, tolerance * loss);
       assertNear(together.all(), alone.all(), dtype == DType.F32 ? 1e-6 : 0.01);
     }
+  }
+
+  @Test
+  void shortBlocksArePaddedTogether() {
+    assertTrue(bytes(32, 16) <= bytes(8, 64));
+    assertTrue(bytes(31, 16) > bytes(16, 64));
+  }
+
+  private long bytes(int blocks, int length) {
+    Llama.Memory memory = Llama.Memory.DEFAULT;
+    return Llama.plan(tiny.config(), DType.F32, blocks, length, true, memory, heads -> 0).stream()
+        .mapToLong(MemoryPlan::bytes)
+        .sum();
   }
 
   @Test
