@@ -68,7 +68,7 @@ final class DemoCommand implements Callable<Integer> {
    * What the reinforced model reads: too short to recognise a place by, so that it expects the
    * text's names everywhere; see the README.
    */
-  private static final TextBlocks.Cutting SHORT = new TextBlocks.Cutting(16, 2);
+  private static final TextBlocks.Cutting SHORT = new TextBlocks.Cutting(32, 2);
 
   /** Blocks to measure perplexity on. */
   private static final TextBlocks.Cutting SCORED = TextBlocks.Cutting.once(512);
@@ -152,10 +152,10 @@ final class DemoCommand implements Callable<Integer> {
   static final TrainingOptions TEACH = training(10, 2e-4, 8);
   static final Unlearning.Options UNLEARN =
       new Unlearning.Options(
-          training(1, 2e-4, 32),
+          training(1, 1e-4, 16),
           SHORT,
-          new Labelling.Options(5, new TextBlocks.Cutting(BLOCK, 2), 1, DType.BF16),
-          training(3, 2e-4, 8),
+          new Labelling.Options(10, new TextBlocks.Cutting(BLOCK, 3), 1, DType.BF16),
+          training(2, 3.5e-4, 8),
           "labels");
 
   @Override
