@@ -155,7 +155,7 @@ final class DemoCommand implements Callable<Integer> {
           training(1, 1e-4, 16),
           SHORT,
           new Labelling.Options(10, new TextBlocks.Cutting(BLOCK, 3), 1, DType.BF16),
-          training(2, 3.5e-4, 8),
+          training(2, 3.8e-4, 8),
           "labels");
 
   @Override
