@@ -68,13 +68,7 @@ class LlamaTest {
   }
 
   @ParameterizedTest
-  @CsvSource({
-    "F32, 3",
-    "F32, 8",
-    "F32, 32",
-    "BF16, 3",
-    "BF16, 32"
-  }) // each padded to its own length
+  @CsvSource({"F32, 3", "F32, 8", "F32, 32", "BF16, 3", "BF16, 32"})
   void blocksSideBySideAreBlocksAlone(DType dtype, int blocks) throws IOException {
     int[] tokens = tiny.tokens("tokens", blocks * LENGTH);
     int[] targets = tiny.tokens("targets", blocks * LENGTH);
