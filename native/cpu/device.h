@@ -12,6 +12,8 @@ struct Tier {
   const char *name;
   const char *needs;  // what a machine must have for it
   const Kernels *kernels;
+  decltype(lethe_matmul) *few_rows;  // A B^T, afresh, whatever M is
+  int64_t few;                       // the M up to which it is faster than oneDNN, which first lays out B anew
 };
 
 class Memory;

@@ -1,4 +1,5 @@
-// lethe_matmul by oneDNN. Nothing here belongs to a tier: oneDNN generates its code at run time, within the cap set for it.
+// lethe_matmul by oneDNN, but for few rows. Nothing here belongs to a tier: oneDNN generates its code at run time, within the cap set
+// for it.
 #include "matmul.h"
 
 #include <omp.h>
@@ -241,7 +242,10 @@ void MatrixProducts::multiply_packed(lethe_device &device, const Product &gapped
 }
 
 lethe_status matmul(lethe_device *device, void *C, int64_t ld_c, int32_t c_dtype, const void *A, int64_t ld_a, const void *B, int64_t ld_b,
-                    int32_t dtype, int32_t layout, int32_t accumulate, int64_t M, int64_t N, int64_t K, lethe_stream *) {
+                    int32_t dtype, int32_t layout, int32_t accumulate, int64_t M, int64_t N, int64_t K, lethe_stream *stream) {
+  if (M <= device->tier.few && layout == LETHE_NT && accumulate == 0) {
+    return device->tier.few_rows(device, C, ld_c, c_dtype, A, ld_a, B, ld_b, dtype, layout, accumulate, M, N, K, stream);
+  }
   device->products->multiply(*device, {M, N, K, ld_a, ld_b, ld_c, dtype, c_dtype, layout, accumulate}, C, A, B);
   return LETHE_OK;
 }
