@@ -195,35 +195,34 @@ lethe_status lethe_cache_write(lethe_device *device, void *k_cache, void *v_cach
                                const int32_t *position, int32_t dtype, int64_t B, int64_t T, int64_t Hkv, int64_t D, int64_t capacity,
                                lethe_stream *stream) {
   const int64_t rows = Check::product({B, T}), cache_rows = Check::product({B, Hkv, capacity});
-  const int64_t positions = 0 < T && T <= capacity ? capacity - T + 1 : 1;  // that a write may begin at
   return Check("cache_write", device, stream, {{"B", B}, {"T", T}, {"Hkv", Hkv}, {"D", D}, {"capacity", capacity}})
       .dtype("dtype", dtype)
       .that(rows > 0 && cache_rows > 0, "B T, or B Hkv capacity, overflows")
-      .that(T <= capacity, "T is beyond capacity")
       .matrix("k_cache", k_cache, bytes_of(dtype), cache_rows, D)
       .matrix("v_cache", v_cache, bytes_of(dtype), cache_rows, D)
       .matrix("k", k, bytes_of(dtype), rows, Check::product({Hkv, D}), ld_kv)
       .matrix("v", v, bytes_of(dtype), rows, Check::product({Hkv, D}), ld_kv)
-      .indices("position", position, 1, 0, positions)
+      .indices("position", position, rows, 0, capacity)
       .then([&] {
         return device->kernels->cache_write(device, k_cache, v_cache, k, v, ld_kv, position, dtype, B, T, Hkv, D, capacity, stream);
       });
 }
 
-lethe_status lethe_attention_decode(lethe_device *device, void *out, const void *q, const void *k_cache, const void *v_cache,
-                                    const int32_t *position, int32_t dtype, int64_t B, int64_t Hq, int64_t Hkv, int64_t D, int64_t capacity,
-                                    float scale, lethe_stream *stream) {
+lethe_status lethe_attention_decode(lethe_device *device, void *out, const void *q, int64_t ld_q, const void *k_cache,
+                                    const void *v_cache, const int32_t *position, int32_t dtype, int64_t B, int64_t Hq, int64_t Hkv,
+                                    int64_t D, int64_t capacity, float scale, lethe_stream *stream) {
   const int64_t cache_rows = Check::product({B, Hkv, capacity});
   Check check("attention_decode", device, stream, {{"B", B}, {"Hq", Hq}, {"Hkv", Hkv}, {"D", D}, {"capacity", capacity}});
   return heads(check, dtype, Hq, Hkv, D)
       .that(cache_rows > 0, "B Hkv capacity overflows")
       .matrix("out", out, bytes_of(dtype), B, Check::product({Hq, D}))
-      .matrix("q", q, bytes_of(dtype), B, Check::product({Hq, D}))
+      .matrix("q", q, bytes_of(dtype), B, Check::product({Hq, D}), ld_q)
       .matrix("k_cache", k_cache, bytes_of(dtype), cache_rows, D)
       .matrix("v_cache", v_cache, bytes_of(dtype), cache_rows, D)
-      .indices("position", position, 1, 0, capacity)
+      .indices("position", position, B, 0, capacity)
       .then([&] {
-        return device->kernels->attention_decode(device, out, q, k_cache, v_cache, position, dtype, B, Hq, Hkv, D, capacity, scale, stream);
+        return device->kernels->attention_decode(device, out, q, ld_q, k_cache, v_cache, position, dtype, B, Hq, Hkv, D, capacity, scale,
+                                                 stream);
       });
 }
 

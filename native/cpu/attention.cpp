@@ -307,24 +307,36 @@ void attend(lethe_device *device, T *out, int64_t ld_out, float *lse, const T *q
 // ---- one new token --------------------------------------------------------------------------------------------------------
 
 template <class T>
-void decode(lethe_device *device, T *out, const T *q, const T *k_cache, const T *v_cache, int64_t B, int64_t Hq, int64_t Hkv, int64_t D,
-            int64_t capacity, int64_t length, float scale) {
+void decode(lethe_device *device, T *out, const T *q, int64_t ld_q, const T *k_cache, const T *v_cache, int64_t B, int64_t Hq,
+            int64_t Hkv, int64_t D, int64_t capacity, const int32_t *position, float scale) {
   constexpr int64_t kTasks = 12, kKeysOfTask = 256;
   constexpr int kRows = Rows<T>::kRows;
   const Head<T> head(D);
   const int64_t group = Hq / Hkv, blocks = divide_up(group, kRows);
-  const int64_t wanted = clamp(divide_up(kTasks, B * Hkv), 1, divide_up(length, kKeysOfTask));
-  const int64_t each = round_up(divide_up(length, wanted), kTile), stretches = divide_up(length, each);
+  // A sequence's keys are cut by their number alone: its bits do not depend on the sequences beside it.
+  const auto length_of = [&](int64_t b) { return int64_t{position[b]} + 1; };
+  const auto each_of = [&](int64_t length) {
+    return round_up(divide_up(length, clamp(divide_up(kTasks, Hkv), 1, divide_up(length, kKeysOfTask))), kTile);
+  };
+  const auto stretches_of = [&](int64_t length) { return divide_up(length, each_of(length)); };
+  int64_t stretches = 1, keys = 0;
+  for (int64_t b = 0; b < B; ++b) {
+    stretches = max(stretches, stretches_of(length_of(b)));
+    keys += length_of(b);
+  }
   // A partial softmax (B, Hq, stretches): top, total and, from W on, values.
   const int64_t width = W + head.wide, shared = round_up(B * Hq * stretches * width * static_cast<int64_t>(sizeof(float)), 64);
   Cut counted(nullptr);
   Rows<T>(head, blocks, scale, counted);
   const auto task = [&](int64_t index, void *scratch, void *partials) {
-    const int64_t stretch = index % stretches, kv = index / stretches, begin = stretch * each, end = min(length, begin + each);
+    const int64_t stretch = index % stretches, kv = index / stretches;
+    const int64_t length = length_of(kv / Hkv), each = each_of(length), begin = stretch * each, end = min(length, begin + each);
+    if (begin >= end) return;
     Cut cut(scratch);
     Rows<T> rows(head, blocks, scale, cut);
     const int64_t first = kv * group;  // of the heads (B, Hq)
-    for (int64_t g = 0; g < group; g += kRows) rows.add(q + (first + g) * D, D, min(kRows, group - g), length - 1, 0);
+    const T *own = q + kv / Hkv * ld_q + kv % Hkv * group * D;
+    for (int64_t g = 0; g < group; g += kRows) rows.add(own + g * D, D, min(kRows, group - g), length - 1, 0);
     for (int64_t key = begin; key < end; key += kTile) {
       const int64_t at = (kv * capacity + key) * D;
       rows.meet(k_cache + at, v_cache + at, D, key, min(kTile, end - key));
@@ -337,11 +349,11 @@ void decode(lethe_device *device, T *out, const T *q, const T *k_cache, const T 
       std::memcpy(partial + W, result.values, static_cast<size_t>(head.wide) * sizeof(float));
     }
   };
-  float *const partials = reinterpret_cast<float *>(tasks(device, B * Hkv * stretches, 2 * B * Hkv * length * D, counted.bytes(), shared, task));
+  float *const partials = reinterpret_cast<float *>(tasks(device, B * Hkv * stretches, 2 * Hkv * keys * D, counted.bytes(), shared, task));
   for (int64_t row = 0; row < B * Hq; ++row) {
     float *const first = partials + row * stretches * width;
     Softmax whole{first[0], first[1], first + W};
-    for (int64_t s = 1; s < stretches; ++s) whole.join({first[s * width], first[s * width + 1], first + s * width + W}, D);
+    for (int64_t s = 1; s < stretches_of(length_of(row / Hq)); ++s) whole.join({first[s * width], first[s * width + 1], first + s * width + W}, D);
     whole.write(out + row * D, D);
   }
 }
@@ -661,7 +673,7 @@ lethe_status cache_write(lethe_device *device, void *k_cache, void *v_cache, con
   parallel(device, B * T, 2 * Hkv * D, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       for (int64_t h = 0; h < Hkv; ++h) {
-        const int64_t to = ((row / T * Hkv + h) * capacity + *position + row % T) * D * element, from = (row * ld_kv + h * D) * element;
+        const int64_t to = ((row / T * Hkv + h) * capacity + position[row]) * D * element, from = (row * ld_kv + h * D) * element;
         const size_t bytes = static_cast<size_t>(D * element);
         std::memcpy(static_cast<char *>(k_cache) + to, static_cast<const char *>(k) + from, bytes);
         std::memcpy(static_cast<char *>(v_cache) + to, static_cast<const char *>(v) + from, bytes);
@@ -671,13 +683,13 @@ lethe_status cache_write(lethe_device *device, void *k_cache, void *v_cache, con
   return LETHE_OK;
 }
 
-lethe_status attention_decode(lethe_device *device, void *out, const void *q, const void *k_cache, const void *v_cache,
+lethe_status attention_decode(lethe_device *device, void *out, const void *q, int64_t ld_q, const void *k_cache, const void *v_cache,
                               const int32_t *position, int32_t dtype, int64_t B, int64_t Hq, int64_t Hkv, int64_t D, int64_t capacity,
                               float scale, lethe_stream *) {
   with_type(dtype, [&](auto type) {
     using E = decltype(type);
-    decode<E>(device, static_cast<E *>(out), static_cast<const E *>(q), static_cast<const E *>(k_cache),
-              static_cast<const E *>(v_cache), B, Hq, Hkv, D, capacity, int64_t{*position} + 1, scale);
+    decode<E>(device, static_cast<E *>(out), static_cast<const E *>(q), ld_q, static_cast<const E *>(k_cache),
+              static_cast<const E *>(v_cache), B, Hq, Hkv, D, capacity, position, scale);
   });
   return LETHE_OK;
 }

@@ -21,7 +21,7 @@ __global__ void __launch_bounds__(kCopyThreads)
     cache_write_pieces(Piece *k_cache, Piece *v_cache, const Piece *k, const Piece *v, int64_t ld_kv, const int32_t *position, int T,
                        int Hkv, int D, int64_t capacity) {
   const int row = static_cast<int>(blockIdx.x), b = row / T;
-  const int64_t at = static_cast<int64_t>(position[0]) + row % T;
+  const int64_t at = position[row];
   if (at < 0 || at >= capacity) return;
   const Piece *const x = (blockIdx.y == 0 ? k : v) + row * ld_kv;
   Piece *const cache = (blockIdx.y == 0 ? k_cache : v_cache) + (static_cast<int64_t>(b) * Hkv * capacity + at) * D;
@@ -59,8 +59,7 @@ struct Decoding {
 
   __host__ __device__ int group() const { return Hq / Hkv; }
   // Of keys, the new token's included; kept inside the cache.
-  __device__ int length(const int32_t *position) const {
-    const int p = position[0];
+  __device__ int length(int p) const {
     return p < 0 ? 1 : p < capacity ? p + 1 : capacity;
   }
   __device__ int stripe(int length) const {
@@ -108,7 +107,7 @@ struct Sharing {
 // a time so that enough is under way, with a softmax of their own; in the end these are joined.
 template <class Float, int kD, int kHeads>
 __global__ void __launch_bounds__(kDecodeThreads)
-    attention_decode_stripe(float *partials, const Float *q, const Float *k_cache, const Float *v_cache, const int32_t *position,
+    attention_decode_stripe(float *partials, const Float *q, int64_t ld_q, const Float *k_cache, const Float *v_cache, const int32_t *position,
                             Decoding d) {
   using Lanes = Sharing<Float, kD>;
   constexpr int kCount = Lanes::kCount, kEach = Lanes::kEach, kAtOnce = Lanes::kAtOnce, kUnder = 4;
@@ -119,10 +118,11 @@ __global__ void __launch_bounds__(kDecodeThreads)
   const int chunks = (d.group() + kHeads - 1) / kHeads;
   const int stripe = static_cast<int>(blockIdx.x) % d.stripes, chunk = static_cast<int>(blockIdx.x) / d.stripes % chunks;
   const int64_t kv = static_cast<int>(blockIdx.x) / d.stripes / chunks;  // of (B, Hkv)
-  const int length = d.length(position), each = d.stripe(length);
+  const int length = d.length(position[kv / d.Hkv]), each = d.stripe(length);
   const int begin = stripe * each, end = begin + each < length ? begin + each : length;
   if (begin >= end) return;
   const int64_t first_row = kv * d.group() + chunk * kHeads;  // of (B, Hq)
+  q += kv / d.Hkv * ld_q + first_row % d.Hq * d.D;
   const int heads = d.group() - chunk * kHeads < kHeads ? d.group() - chunk * kHeads : kHeads;
   k_cache += kv * d.capacity * d.D;
   v_cache += kv * d.capacity * d.D;
@@ -131,7 +131,7 @@ __global__ void __launch_bounds__(kDecodeThreads)
 #pragma unroll
   for (int h = 0; h < kHeads; h++) {
     Wide<Float> row[kEach];
-    Lanes::load(row, q + (first_row + h) * d.D, d, h < heads);
+    Lanes::load(row, q + h * d.D, d, h < heads);
 #pragma unroll
     for (int i = 0; i < kEach; i++) unpack(row[i], query[h][i]);
     top[h] = -kInfinity, total[h] = 0.0f;
@@ -222,7 +222,7 @@ template <class Float>
 __global__ void __launch_bounds__(kDecodeThreads)
     attention_decode_join(Float *out, float *partials, const int32_t *position, Decoding d) {
   const int64_t row = static_cast<int64_t>(blockIdx.x);
-  const int length = d.length(position), stripes = (length + d.stripe(length) - 1) / d.stripe(length);
+  const int length = d.length(position[row / d.Hq]), stripes = (length + d.stripe(length) - 1) / d.stripe(length);
   float most = -kInfinity, total = 0.0f;
   for (int s = 0; s < stripes; s++) most = fmaxf(most, d.partial(partials, row, s)[d.D]);
   const float base = most > -kInfinity ? most : 0.0f;
@@ -240,7 +240,7 @@ __global__ void __launch_bounds__(kDecodeThreads)
   }
 }
 
-lethe_status attention_decode(lethe_device *device, void *out, const void *q, const void *k_cache, const void *v_cache,
+lethe_status attention_decode(lethe_device *device, void *out, const void *q, int64_t ld_q, const void *k_cache, const void *v_cache,
                               const int32_t *position, int32_t dtype, int64_t B, int64_t Hq, int64_t Hkv, int64_t D, int64_t capacity,
                               float scale, lethe_stream *stream) {
   const int64_t group = Hq / Hkv;
@@ -250,14 +250,15 @@ lethe_status attention_decode(lethe_device *device, void *out, const void *q, co
       constexpr int kHeads = decltype(heads_of_block)::kWidth;
       const int64_t units = B * Hkv * divide_up(group, kHeads);
       const int64_t stripes = min(max(divide_up(2 * device->multiprocessors, units), 1), divide_up(capacity, kShortestStripe));
-      const bool pieces = wide(D * static_cast<int64_t>(sizeof(Float)), q, k_cache, v_cache);
+      constexpr int64_t kElement = sizeof(Float);
+      const bool pieces = wide(D * kElement, k_cache, v_cache) && wide(ld_q * kElement, q);
       const Decoding d{static_cast<int>(Hq),       static_cast<int>(Hkv),     static_cast<int>(D),
                        static_cast<int>(capacity), static_cast<int>(stripes), scale,
                        pieces};
       const int64_t bytes = B * Hq * stripes * (D + 2) * static_cast<int64_t>(sizeof(float));
       float *const partials = static_cast<float *>(device->scratch(stream, bytes));
       launch(device, stream, dim3(static_cast<unsigned>(units * stripes)), kDecodeThreads, 0,
-             attention_decode_stripe<Float, decltype(width)::kWidth, kHeads>, partials, static_cast<const Float *>(q),
+             attention_decode_stripe<Float, decltype(width)::kWidth, kHeads>, partials, static_cast<const Float *>(q), ld_q,
              static_cast<const Float *>(k_cache), static_cast<const Float *>(v_cache), position, d);
       launch(device, stream, dim3(static_cast<unsigned>(B * Hq)), kDecodeThreads, 0, attention_decode_join<Float>,
              static_cast<Float *>(out), partials, position, d);

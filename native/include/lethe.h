@@ -37,7 +37,7 @@ extern "C" {
 #define LETHE_API __attribute__((visibility("default")))
 #endif
 
-#define LETHE_ABI_VERSION 2
+#define LETHE_ABI_VERSION 3
 
 typedef int32_t lethe_status;
 #define LETHE_OK 0
@@ -213,20 +213,20 @@ LETHE_API lethe_status lethe_attention_backward(lethe_device *device, void *d_q,
                                                 void *workspace, int64_t workspace_bytes, lethe_stream *stream);
 
 /*
- * cache (B, Hkv, capacity, D)[b, h, position[0] + t] = x (B*T, Hkv, D)[b, t, h], for keys and for values. position (1);
- * position[0] + T <= capacity: a CPU checks it, others write nothing that does not fit.
+ * cache (B, Hkv, capacity, D)[b, h, position[b T + t]] = x (B*T, Hkv, D)[b, t, h], for keys and for values. position (B*T), those of a
+ * sequence all different and below capacity: a CPU checks that they are below, others write nothing that does not fit.
  */
 LETHE_API lethe_status lethe_cache_write(lethe_device *device, void *k_cache, void *v_cache, const void *k, const void *v,
                                          int64_t ld_kv, const int32_t *position, int32_t dtype, int64_t B, int64_t T, int64_t Hkv,
                                          int64_t D, int64_t capacity, lethe_stream *stream);
 
 /*
- * One new token per sequence, at position[0], against the cached ones 0..position[0]: out (B, Hq, D) = , q (B, Hq, D).
- * position (1), 0 <= position[0] < capacity. Where it lies on the device, one recorded graph decodes any number of tokens.
+ * One new token per sequence, that of sequence b at position[b], against its cached ones 0..position[b]: out (B, Hq, D) = ,
+ * q (B, Hq, D) with row stride ld_q. position (B), each from 0 to below capacity. Where it lies on the device, one recorded graph decodes any number of tokens.
  */
-LETHE_API lethe_status lethe_attention_decode(lethe_device *device, void *out, const void *q, const void *k_cache, const void *v_cache,
-                                              const int32_t *position, int32_t dtype, int64_t B, int64_t Hq, int64_t Hkv, int64_t D,
-                                              int64_t capacity, float scale, lethe_stream *stream);
+LETHE_API lethe_status lethe_attention_decode(lethe_device *device, void *out, const void *q, int64_t ld_q, const void *k_cache,
+                                              const void *v_cache, const int32_t *position, int32_t dtype, int64_t B, int64_t Hq,
+                                              int64_t Hkv, int64_t D, int64_t capacity, float scale, lethe_stream *stream);
 
 /* SwiGLU (Shazeer 2020): out (N, F) = silu(gate) * up; gate and up (N, F) with row stride ld_gu */
 LETHE_API lethe_status lethe_swiglu(lethe_device *device, void *out, const void *gate, const void *up, int64_t ld_gu, int32_t dtype,

@@ -10,6 +10,7 @@
 #include <functional>
 #include <random>
 #include <string>
+#include <utility>
 
 #include "lethe.h"
 #include "references.h"
@@ -394,20 +395,20 @@ void attention_exact(bool backward) {
 }
 
 struct Cached {
-  Cached(int32_t type, int32_t at_position)
+  Cached(int32_t type, Indices positions)
       : dtype(type),
-        position(at_position),
+        position(std::move(positions)),
         q(random(shape.B * shape.Hq * shape.D, dtype)),
         k(random(shape.B * shape.Hkv * capacity * shape.D, dtype)),
         v(random(shape.B * shape.Hkv * capacity * shape.D, dtype)),
-        of_q(dtype, q, shape.D),
+        of_q(dtype, q, shape.Hq * shape.D, ld_q),
         of_k(dtype, k, shape.D),
         of_v(dtype, v, shape.D),
         out(dtype, shape.B * shape.Hq, shape.D),
-        at(Indices{position}) {}
+        at(position) {}
 
   void attend() const {
-    good(lethe_attention_decode(device, out.data(), of_q.data(), of_k.data(), of_v.data(), at.data(), dtype, shape.B, shape.Hq, shape.Hkv,
+    good(lethe_attention_decode(device, out.data(), of_q.data(), ld_q, of_k.data(), of_v.data(), at.data(), dtype, shape.B, shape.Hq, shape.Hkv,
                                 shape.D, capacity, static_cast<float>(shape.scale()), nullptr));
   }
   void expect() const {
@@ -415,9 +416,10 @@ struct Cached {
                reference::attention_decode(q, k, v, shape, position, capacity), tolerance(dtype));
   }
 
-  static constexpr int64_t capacity = 130;
+  static constexpr int64_t capacity = 130, ld_q = 400;
   const reference::AttentionShape shape = {2, 1, 6, 2, 40};  // three heads share their keys, a block has room for four
-  const int32_t dtype, position;
+  const int32_t dtype;
+  const Indices position;
   const Values q, k, v;
   const Tensor of_q, of_k, of_v, out;
   const Numbers<int32_t> at;
@@ -425,8 +427,8 @@ struct Cached {
 
 void attention_decode() {
   for (const int32_t dtype : kTypes) {
-    for (const int32_t position : {60, 100}) {  // the first leaves a stripe empty
-      run("attention_decode (%s, position %d)", name(dtype), position);
+    for (const Indices &position : {Indices{60, 100}, Indices{100, 3}}) {  // 60 and 3 leave a stripe empty
+      run("attention_decode (%s, positions %d and %d)", name(dtype), position[0], position[1]);
       const Cached cached(dtype, position);
       cached.attend();
       cached.expect();
@@ -437,7 +439,7 @@ void attention_decode() {
 // A graph has scratch memory of its own, whatever becomes of the stream's meanwhile.
 void graph() {
   run("attention_decode in a graph");
-  const Cached cached(LETHE_BF16, 100);
+  const Cached cached(LETHE_BF16, {100, 100});
   cached.attend();
   good(lethe_graph_begin(device, nullptr));
   cached.attend();
@@ -454,21 +456,23 @@ void graph() {
 
 void cache_write() {
   for (const int32_t dtype : kTypes) {
-    const int64_t B = 2, T = 3, Hkv = 2, D = dtype == LETHE_F32 ? 24 : 22, capacity = 7, position = 5, ld = Hkv * D + 8;
+    const int64_t B = 2, T = 3, Hkv = 2, D = dtype == LETHE_F32 ? 24 : 22, capacity = 7, ld = Hkv * D + 8;
     run("cache_write (%s, B=%ld, T=%ld, Hkv=%ld, D=%ld, ld=%ld)", name(dtype), static_cast<long>(B), static_cast<long>(T),
         static_cast<long>(Hkv), static_cast<long>(D), static_cast<long>(ld));
     const Values k = random(B * T * Hkv * D, dtype), v = random(B * T * Hkv * D, dtype), before = random(B * Hkv * capacity * D, dtype);
+    const Indices position = {4, 1, 0, 5, 6, 7};  // what does not fit is not written
     const auto after = [&](const Values &x) {
       Values cache = before;
       for (int64_t i = 0; i < B * T * Hkv * D; i++) {
         const int64_t b = i / (T * Hkv * D), t = i / (Hkv * D) % T, h = i / D % Hkv;
-        if (position + t >= capacity) continue;  // what does not fit is not written
-        cache[static_cast<size_t>(((b * Hkv + h) * capacity + position + t) * D + i % D)] = x[static_cast<size_t>(i)];
+        const int64_t line = position[static_cast<size_t>(b * T + t)];
+        if (line >= capacity) continue;
+        cache[static_cast<size_t>(((b * Hkv + h) * capacity + line) * D + i % D)] = x[static_cast<size_t>(i)];
       }
       return cache;
     };
     const Tensor of_k(dtype, k, Hkv * D, ld), of_v(dtype, v, Hkv * D, ld), k_cache(dtype, before, D), v_cache(dtype, before, D);
-    const Numbers<int32_t> at(Indices{static_cast<int32_t>(position)});
+    const Numbers<int32_t> at(position);
     good(lethe_cache_write(device, k_cache.data(), v_cache.data(), of_k.data(), of_v.data(), ld, at.data(), dtype, B, T, Hkv, D, capacity,
                            nullptr));
     k_cache.expect("cache_write_pieces", "k_cache", after(k), 0);

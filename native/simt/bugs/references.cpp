@@ -112,15 +112,16 @@ AttentionGradients attention_backward(const Values &d_out, const Values &out, co
   return gradients;
 }
 
-Values attention_decode(const Values &q, const Values &k_cache, const Values &v_cache, const AttentionShape &s, int64_t position,
+Values attention_decode(const Values &q, const Values &k_cache, const Values &v_cache, const AttentionShape &s, const Indices &position,
                         int64_t capacity) {
   Values out(q.size());
   for (int64_t row = 0; row < s.B * s.Hq; row++) {
     const size_t own = index(row * s.D), kv = index(row / (s.Hq / s.Hkv) * capacity * s.D);
+    const int64_t length = position[index(row / s.Hq)] + 1;
     Values scores;
-    for (int64_t at = 0; at <= position; at++) scores.push_back(s.scale() * dot(&q[own], &k_cache[kv + index(at * s.D)], s.D));
-    const double lse = log_sum_exp(scores.data(), position + 1);
-    for (int64_t at = 0; at <= position; at++) {
+    for (int64_t at = 0; at < length; at++) scores.push_back(s.scale() * dot(&q[own], &k_cache[kv + index(at * s.D)], s.D));
+    const double lse = log_sum_exp(scores.data(), length);
+    for (int64_t at = 0; at < length; at++) {
       for (int64_t i = 0; i < s.D; i++) out[own + index(i)] += std::exp(scores[index(at)] - lse) * v_cache[kv + index(at * s.D + i)];
     }
   }

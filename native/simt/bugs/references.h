@@ -40,8 +40,8 @@ AttentionGradients attention_backward(const Values &d_out, const Values &out, co
                                       const Values &v, const AttentionShape &shape);
 
 // (B, Hq, D), the caches (B, Hkv, capacity, D)
-Values attention_decode(const Values &q, const Values &k_cache, const Values &v_cache, const AttentionShape &shape, int64_t position,
-                        int64_t capacity);
+Values attention_decode(const Values &q, const Values &k_cache, const Values &v_cache, const AttentionShape &shape,
+                        const Indices &position, int64_t capacity);
 
 Values swiglu(const Values &gate, const Values &up);
 struct SwigluGradients {

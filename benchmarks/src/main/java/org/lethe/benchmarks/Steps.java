@@ -32,6 +32,7 @@ final class Steps implements AutoCloseable {
   private final int[] tokens;
   private final int[] targets;
   private final int[] token = new int[1];
+  private final List<int[]> latest = List.of(token);
   private final Tensor best;
   private final Arena host = Arena.ofShared();
   private final MemorySegment staged = host.allocate(ValueLayout.JAVA_INT);
@@ -133,10 +134,10 @@ final class Steps implements AutoCloseable {
     if (cache == null) {
       cache = new KeyValueCache(weights, CACHE);
     }
-    if (cache.length() == CACHE) {
+    if (cache.length(0) == CACHE) {
       cache.clear();
     }
-    device.kernels().argmax(best, llama.decode(token, cache));
+    device.kernels().argmax(best, llama.decode(latest, cache));
     best.copyTo(staged);
     token[0] = staged.get(ValueLayout.JAVA_INT, 0);
     if (token[0] < 0 || token[0] >= config.vocabulary()) {

@@ -149,20 +149,23 @@ final class AttentionTrials {
     int T = (int) h.T();
     int D = (int) h.D();
     int heads = (int) h.Hkv();
-    int position = T % 5;
     int capacity = T + 7;
+    int[] positions = new int[(int) h.B() * T]; // a sequence's begin at 0, the next one's at 3, ...
+    for (int row = 0; row < positions.length; row++) {
+      positions[row] = row / T * 3 % 8 + row % T;
+    }
     Operand k = keys(t, "k", dtype, s);
     Operand v = keys(t, "v", dtype, s);
     Operand kCache = t.updated("k_cache", dtype, h.B(), heads, capacity, D);
     Operand vCache = t.updated("v_cache", dtype, h.B(), heads, capacity, D);
-    Operand at = t.input("position", position);
+    Operand at = t.input("position", positions);
     t.call(kernels -> kernels.cacheWrite(kCache.on(), vCache.on(), k.on(), v.on(), at.on(), h));
     for (Operand[] pair : new Operand[][] {{kCache, k}, {vCache, v}}) {
       double[] expected = pair[0].values();
       double[] written = pair[1].values();
       for (int i = 0; i < written.length; i++) {
         int row = i / D / heads;
-        int line = (row / T * heads + i / D % heads) * capacity + position + row % T;
+        int line = (row / T * heads + i / D % heads) * capacity + positions[row];
         expected[line * D + i % D] = written[i];
       }
       t.expect(pair[0], expected);
@@ -171,28 +174,31 @@ final class AttentionTrials {
 
   private static void decode(Trial t, DType dtype, Shape s) {
     Kernels.Heads h = s.heads;
-    int length = (int) h.T();
-    int capacity = length + s.gap;
-    Operand q = t.input("q", dtype, h.B(), h.Hq() * h.D());
-    Operand kCache = cache(t, "k_cache", dtype, h, capacity, length);
-    Operand vCache = cache(t, "v_cache", dtype, h, capacity, length);
+    int[] lengths = new int[(int) h.B()]; // all of the first sequence, fewer of the others
+    for (int b = 0; b < lengths.length; b++) {
+      lengths[b] = Math.max(1, (int) h.T() - 29 * b);
+    }
+    int capacity = (int) h.T() + s.gap;
+    Operand q = t.inputView("q", dtype, s.gap, h.B(), h.Hq() * h.D());
+    Operand kCache = cache(t, "k_cache", dtype, h, capacity, lengths);
+    Operand vCache = cache(t, "v_cache", dtype, h, capacity, lengths);
     Operand out = t.result("out", dtype, h.B(), h.Hq() * h.D());
-    Operand at = t.input("position", length - 1);
+    Operand at = t.input("position", Arrays.stream(lengths).map(n -> n - 1).toArray());
     t.call(
         kernels -> kernels.attentionDecode(out.on(), q.on(), kCache.on(), vCache.on(), at.on(), h));
     t.expect(
         out,
         Reference.attentionDecode(
-            q.values(), kCache.values(), vCache.values(), h, capacity, length));
+            q.values(), kCache.values(), vCache.values(), h, capacity, lengths));
   }
 
   /** A cache with NaN beyond what is filled. */
   private static Operand cache(
-      Trial t, String name, DType dtype, Kernels.Heads h, int capacity, int length) {
+      Trial t, String name, DType dtype, Kernels.Heads h, int capacity, int[] lengths) {
     Operand cache = t.input(name, dtype, h.B(), h.Hkv(), capacity, h.D());
     double[] values = cache.values();
     for (int i = 0; i < values.length; i++) {
-      if (i / h.D() % capacity >= length) {
+      if (i / h.D() % capacity >= lengths[(int) (i / h.D() / capacity / h.Hkv())]) {
         values[i] = Double.NaN;
       }
     }

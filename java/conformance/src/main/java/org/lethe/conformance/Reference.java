@@ -211,14 +211,17 @@ final class Reference {
     return g;
   }
 
-  /** q (B, Hq, D) against the first {@code length} entries of the caches (B, Hkv, capacity, D). */
+  /**
+   * q (B, Hq, D) against the first {@code lengths[b]} entries of the caches (B, Hkv, capacity, D).
+   */
   static double[] attentionDecode(
-      double[] q, double[] kCache, double[] vCache, Kernels.Heads h, int capacity, int length) {
+      double[] q, double[] kCache, double[] vCache, Kernels.Heads h, int capacity, int[] lengths) {
     int D = (int) h.D();
     int group = (int) (h.Hq() / h.Hkv());
     double[] out = new double[q.length];
     for (int row = 0; row < q.length / D; row++) {
       int b = row / (int) h.Hq();
+      int length = lengths[b];
       int head = row % (int) h.Hq() / group;
       int cache = (b * (int) h.Hkv() + head) * capacity * D;
       double[] scores = new double[length];

@@ -107,7 +107,8 @@ class ReferenceTest {
     double[] all = Reference.attention(q, k, v, h).out();
     double[] last = Arrays.copyOfRange(q, q.length - 12, q.length);
     double[] out =
-        Reference.attentionDecode(last, headsFirst(k, T, 2, 3), headsFirst(v, T, 2, 3), h, T, T);
+        Reference.attentionDecode(
+            last, headsFirst(k, T, 2, 3), headsFirst(v, T, 2, 3), h, T, new int[] {T});
     for (int i = 0; i < 12; i++) {
       assertEquals(all[all.length - 12 + i], out[i], 1e-14);
     }

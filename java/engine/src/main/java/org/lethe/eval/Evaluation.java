@@ -22,6 +22,8 @@ public record Evaluation(
     double textPerplexity,
     double unrelatedPerplexity) {
 
+  private static final int TOGETHER = 16; // prompts that are completed side by side
+
   /** How probable a known answer is, and the likeliest of its distractors. */
   public record Answer(Prompt prompt, double probability, double bestDistractor) {}
 
@@ -50,12 +52,16 @@ public record Evaluation(
     var completions = new ArrayList<Familiarity.Completion>();
     int all = prompts.size() + 2;
     int done = 0;
-    for (Prompt prompt : prompts) {
-      switch (prompt.kind()) {
-        case PROBABILITY -> answers.add(answer(model, prompt));
-        case COMPLETION -> completions.add(Familiarity.complete(model, prompt, unique));
-      }
+    for (Prompt prompt : of(prompts, Prompt.Kind.PROBABILITY)) {
+      answers.add(answer(model, prompt));
       listener.measured(++done, all);
+    }
+    List<Prompt> open = of(prompts, Prompt.Kind.COMPLETION);
+    for (int i = 0; i < open.size(); i += TOGETHER) {
+      List<Prompt> some = open.subList(i, Math.min(open.size(), i + TOGETHER));
+      completions.addAll(Familiarity.complete(model, some, unique));
+      done += some.size();
+      listener.measured(done, all);
     }
     double onText = text.isEmpty() ? Double.NaN : Perplexity.of(model.llama(), text);
     listener.measured(++done, all);
@@ -64,13 +70,16 @@ public record Evaluation(
     return new Evaluation(List.copyOf(answers), List.copyOf(completions), onText, onOther);
   }
 
+  private static List<Prompt> of(List<Prompt> prompts, Prompt.Kind kind) {
+    return prompts.stream().filter(prompt -> prompt.kind() == kind).toList();
+  }
+
   private static Answer answer(LanguageModel model, Prompt prompt) {
-    double best =
-        prompt.distractors().stream()
-            .mapToDouble(d -> Familiarity.probability(model, prompt.text(), d))
-            .max()
-            .orElse(Double.NaN);
-    return new Answer(prompt, Familiarity.probability(model, prompt.text(), prompt.answer()), best);
+    var all = new ArrayList<String>(List.of(prompt.answer()));
+    all.addAll(prompt.distractors());
+    List<Double> probabilities = Familiarity.probabilities(model, prompt.text(), all);
+    double best = probabilities.stream().skip(1).mapToDouble(p -> p).max().orElse(Double.NaN);
+    return new Answer(prompt, probabilities.getFirst(), best);
   }
 
   /** Familiarity by probability: the mean probability of the known answers. */

@@ -1,9 +1,12 @@
 package org.lethe.eval;
 
+import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Collection;
 import java.util.List;
 import java.util.regex.Pattern;
 import java.util.stream.IntStream;
+import org.lethe.kernels.Kernels;
 import org.lethe.model.Sampling;
 import org.lethe.text.LanguageModel;
 
@@ -27,14 +30,25 @@ public final class Familiarity {
     }
   }
 
-  /** The greedy completion of a prompt, held against the expressions that only the text has. */
-  public static Completion complete(
-      LanguageModel model, Prompt prompt, Collection<String> uniqueExpressions) {
-    int room = model.weights().config().positions() - model.prompt(prompt.text()).length;
-    String text =
-        model.generate(prompt.text(), Math.clamp(room, 1, COMPLETION_TOKENS), Sampling.GREEDY);
+  /**
+   * The greedy completions of prompts, side by side, held against the expressions that only the
+   * text has.
+   */
+  public static List<Completion> complete(
+      LanguageModel model, List<Prompt> prompts, Collection<String> uniqueExpressions) {
+    List<String> asked = prompts.stream().map(Prompt::text).toList();
+    int longest = asked.stream().mapToInt(text -> model.prompt(text).length).max().orElse(0);
+    int room = model.weights().config().positions() - longest;
+    List<String> made =
+        model.generate(asked, Math.clamp(room, 1, COMPLETION_TOKENS), Sampling.GREEDY);
+    return IntStream.range(0, made.size())
+        .mapToObj(i -> completion(prompts.get(i), made.get(i), uniqueExpressions))
+        .toList();
+  }
+
+  private static Completion completion(Prompt prompt, String text, Collection<String> unique) {
     List<String> named =
-        uniqueExpressions.stream().filter(e -> names(text, e) && !names(prompt.text(), e)).toList();
+        unique.stream().filter(e -> names(text, e) && !names(prompt.text(), e)).toList();
     return new Completion(prompt, text, named);
   }
 
@@ -46,19 +60,34 @@ public final class Familiarity {
   }
 
   /**
-   * The probability that the model goes on with exactly the answer: the product over its tokens.
+   * The probabilities that the model goes on with exactly each of the answers: the product over the
+   * tokens of one. All of them are computed side by side.
    */
-  public static double probability(LanguageModel model, String prompt, String answer) {
+  public static List<Double> probabilities(
+      LanguageModel model, String prompt, List<String> answers) {
     int[] before = model.prompt(prompt);
-    int[] after = model.tokenizer().encode(answer);
-    float[] logprobs =
-        model
-            .llama()
-            .logprobs(IntStream.concat(IntStream.of(before), IntStream.of(after)).toArray());
-    double sum = 0;
-    for (int i = before.length; i < logprobs.length; i++) {
-      sum += logprobs[i];
+    List<int[]> after = answers.stream().map(model.tokenizer()::encode).toList();
+    int length = before.length + after.stream().mapToInt(a -> a.length).max().orElse(0);
+    int[] tokens = new int[answers.size() * length];
+    int[] targets = new int[tokens.length];
+    Arrays.fill(targets, Kernels.IGNORE);
+    for (int i = 0; i < answers.size(); i++) {
+      int[] answer = after.get(i);
+      int answered = i * length + before.length;
+      System.arraycopy(before, 0, tokens, i * length, before.length);
+      System.arraycopy(answer, 0, tokens, answered, answer.length);
+      System.arraycopy(answer, 0, targets, answered - 1, answer.length);
     }
-    return Math.exp(sum);
+    float[] losses = model.llama().losses(tokens, targets, answers.size());
+    var probabilities = new ArrayList<Double>();
+    int next = 0;
+    for (int[] answer : after) {
+      double sum = 0;
+      for (int end = next + answer.length; next < end; next++) {
+        sum += losses[next];
+      }
+      probabilities.add(Math.exp(-sum));
+    }
+    return probabilities;
   }
 }

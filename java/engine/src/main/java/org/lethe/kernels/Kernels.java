@@ -75,7 +75,7 @@ public final class Kernels {
   private final Bound attentionBackward =
       new Bound("attention_backward", "pplpplplplpplpplilllllfplp");
   private final Bound cacheWrite = new Bound("cache_write", "ppppplpilllllp");
-  private final Bound attentionDecode = new Bound("attention_decode", "ppppppilllllfp");
+  private final Bound attentionDecode = new Bound("attention_decode", "ppplpppilllllfp");
   private final Bound swiglu = new Bound("swiglu", "pppplillp");
   private final Bound swigluBackward = new Bound("swiglu_backward", "ppplppplillp");
   private final Bound matmul = new Bound("matmul", "ppliplpliiilllp");
@@ -801,11 +801,13 @@ public final class Kernels {
   }
 
   /**
-   * Appends k and v (B*T, Hkv*D) to the caches (B, Hkv, capacity, D) from {@code position[0]} on.
+   * Puts k and v (B*T, Hkv*D) into the caches (B, Hkv, capacity, D).
+   *
+   * @param positions I32 (B*T): where each token goes, those of a sequence all different
    */
   public void cacheWrite(
-      Tensor kCache, Tensor vCache, Tensor k, Tensor v, Tensor position, Heads h) {
-    contiguous("cache_write", kCache, vCache);
+      Tensor kCache, Tensor vCache, Tensor k, Tensor v, Tensor positions, Heads h) {
+    contiguous("cache_write", kCache, vCache, positions);
     if (!(kCache.rank() == 4
         && sameShape(kCache, vCache)
         && kCache.size(0) == h.B
@@ -819,9 +821,9 @@ public final class Kernels {
         && k.width() == h.Hkv * h.D
         && v.width() == h.Hkv * h.D
         && k.stride() == v.stride()
-        && h.T <= kCache.size(2)
-        && position.dtype() == DType.I32)) {
-      throw misfit("cache_write", kCache, vCache, k, v, position);
+        && positions.dtype() == DType.I32
+        && positions.elements() == h.B * h.T)) {
+      throw misfit("cache_write", kCache, vCache, k, v, positions);
     }
     try {
       done(
@@ -835,7 +837,7 @@ public final class Kernels {
                       at(k),
                       at(v),
                       k.stride(),
-                      at(position),
+                      at(positions),
                       k.dtype().code(),
                       h.B,
                       h.T,
@@ -848,10 +850,14 @@ public final class Kernels {
     }
   }
 
-  /** One token a sequence, q (B, Hq*D), against the cached ones 0..{@code position[0]}. */
+  /**
+   * One token a sequence, q (B, Hq*D), against the cached ones.
+   *
+   * @param positions I32 (B): that of each sequence's token, which sees 0 to there
+   */
   public void attentionDecode(
-      Tensor out, Tensor q, Tensor kCache, Tensor vCache, Tensor position, Heads h) {
-    contiguous("attention_decode", out, q, kCache, vCache);
+      Tensor out, Tensor q, Tensor kCache, Tensor vCache, Tensor positions, Heads h) {
+    contiguous("attention_decode", out, kCache, vCache, positions);
     if (!(kCache.rank() == 4
         && sameShape(kCache, vCache)
         && kCache.size(0) == h.B
@@ -863,8 +869,9 @@ public final class Kernels {
         && sameType(out, q)
         && sameType(kCache, q)
         && sameType(vCache, q)
-        && position.dtype() == DType.I32)) {
-      throw misfit("attention_decode", out, q, kCache, vCache, position);
+        && positions.dtype() == DType.I32
+        && positions.elements() == h.B)) {
+      throw misfit("attention_decode", out, q, kCache, vCache, positions);
     }
     try {
       done(
@@ -875,9 +882,10 @@ public final class Kernels {
                       device.handle(),
                       at(out),
                       at(q),
+                      q.stride(),
                       at(kCache),
                       at(vCache),
-                      at(position),
+                      at(positions),
                       q.dtype().code(),
                       h.B,
                       h.Hq,

@@ -4,6 +4,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.function.ToLongFunction;
 import org.jspecify.annotations.Nullable;
@@ -72,7 +73,7 @@ final class Activations implements AutoCloseable {
   final Tensor loss; // (N)
   final int headRows;
   final Tensor logits; // (headRows, V)
-  final Tensor lastLogits; // (1, V): those of decoding
+  final Tensor lastLogits; // (B, V): those of decoding
 
   final @Nullable QkvGradient dQkv; // null without training
 
@@ -109,7 +110,8 @@ final class Activations implements AutoCloseable {
   private final LlamaConfig config;
   private final Arena host = Arena.ofShared();
   private final MemorySegment staged; // 4 N bytes, kept: a step allocates nothing
-  private int first = -1; // the position of the first token, as the device has it
+  private final int[] firsts; // the position of each block's first token, as the device has it
+  private final int[] beginnings; // B zeros
   private @Nullable Selection selection; // the latest, for as many rows again
 
   @SuppressWarnings("MustBeClosedChecker") // they own their arena and close it
@@ -138,7 +140,10 @@ final class Activations implements AutoCloseable {
     targets = arena.get("targets");
     loss = arena.get("loss");
     logits = arena.get("logits");
-    lastLogits = logits.rows(0, 1);
+    lastLogits = logits.rows(0, Math.min(B, logits.rows()));
+    firsts = new int[Math.toIntExact(B)];
+    Arrays.fill(firsts, -1);
+    beginnings = new int[firsts.length];
     dQkv = training() ? qkvGradient() : null;
     staged = host.allocate(tokens() * Integer.BYTES, Long.BYTES);
   }
@@ -225,24 +230,57 @@ final class Activations implements AutoCloseable {
         gateUp.columns(f, f));
   }
 
-  /** Puts B blocks of tokens, padded to T with token 0, and their positions on the device. */
-  void set(int[] values, int firstPosition) {
-    int blocks = Math.toIntExact(heads.B());
-    int length = values.length / blocks;
-    int padded = Math.toIntExact(heads.T());
+  /** Puts B blocks of tokens, padded to T with token 0, on the device; they begin at position 0. */
+  void set(int[] values) {
+    int length = values.length / firsts.length;
     staged.fill((byte) 0);
-    for (int b = 0; b < blocks; b++) {
-      long start = (long) b * padded * Integer.BYTES;
-      MemorySegment.copy(values, b * length, staged, ValueLayout.JAVA_INT, start, length);
+    for (int b = 0; b < firsts.length; b++) {
+      stage(values, b * length, length, b);
     }
     tokens.copyFrom(staged);
-    if (first != firstPosition) {
-      for (int i = 0; i < blocks * padded; i++) {
-        staged.setAtIndex(ValueLayout.JAVA_INT, i, firstPosition + i % padded);
-      }
-      positions.copyFrom(staged);
-      first = firstPosition;
+    setPositions(beginnings);
+  }
+
+  /** The same for blocks of any lengths up to T, the first token of each at that position. */
+  void set(List<int[]> blocks, int[] positions) {
+    staged.fill((byte) 0);
+    for (int b = 0; b < firsts.length; b++) {
+      stage(blocks.get(b), 0, blocks.get(b).length, b);
     }
+    tokens.copyFrom(staged);
+    setPositions(positions);
+  }
+
+  private void stage(int[] values, int from, int count, int block) {
+    long start = block * heads.T() * Integer.BYTES;
+    MemorySegment.copy(values, from, staged, ValueLayout.JAVA_INT, start, count);
+  }
+
+  private void setPositions(int[] wanted) {
+    if (Arrays.equals(firsts, wanted)) {
+      return;
+    }
+    int length = Math.toIntExact(heads.T());
+    for (int i = 0; i < tokens(); i++) {
+      staged.setAtIndex(ValueLayout.JAVA_INT, i, wanted[i / length] + i % length);
+    }
+    positions.copyFrom(staged);
+    System.arraycopy(wanted, 0, firsts, 0, wanted.length);
+  }
+
+  /** The last of each block's rows of {@code normed}, as (B, d). */
+  Tensor last(Kernels kernels, List<int[]> blocks) {
+    if (heads.T() == 1) {
+      return normed;
+    }
+    for (int b = 0; b < firsts.length; b++) {
+      long row = b * heads.T() + blocks.get(b).length - 1;
+      staged.setAtIndex(ValueLayout.JAVA_INT, b, Math.toIntExact(row));
+    }
+    rows.copyFrom(staged);
+    Tensor gathered = selected.rows(0, firsts.length);
+    kernels.gatherRows(gathered, normed, rows.view("rows", 0, firsts.length));
+    return gathered;
   }
 
   /** Puts the positions that {@code wanted} has a target for, and the targets, on the device. */

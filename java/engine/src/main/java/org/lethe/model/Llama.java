@@ -37,7 +37,7 @@ public final class Llama implements AutoCloseable {
   private @Nullable Activations activations;
   private @Nullable Activations decoding;
   private MemoryPlan.@Nullable Arena ropeTable;
-  private @Nullable KeyValueCache stepped; // the cache that the latest single token went into
+  private @Nullable KeyValueCache stepped; // the cache that the latest single tokens went into
   private @Nullable Graph step; // the operations of such a token, where the device has graphs
   private boolean recordable = true; // until it turns out that it has none
 
@@ -136,7 +136,8 @@ public final class Llama implements AutoCloseable {
     }
     forward(a, null);
     finalNorm(a);
-    double loss = head(a, selection, scale, gradients);
+    head(a, selection, scale, gradients);
+    double loss = a.sumOfLosses(selection);
     backward(a, gradients);
     return loss;
   }
@@ -152,9 +153,29 @@ public final class Llama implements AutoCloseable {
     if (selection == null) {
       return 0;
     }
+    score(a, selection);
+    return a.sumOfLosses(selection);
+  }
+
+  /**
+   * The losses without gradients, one by one.
+   *
+   * @return those of the labelled positions, in their order, in nats
+   */
+  public float[] losses(int[] tokens, int[] targets, int blocks) {
+    Activations a = prepare(tokens, blocks, Keep.NOTHING);
+    Selection selection = select(a, tokens.length, targets);
+    if (selection == null) {
+      return new float[0];
+    }
+    score(a, selection);
+    return selection.loss().toFloats();
+  }
+
+  private void score(Activations a, Selection selection) {
     forward(a, null);
     finalNorm(a);
-    return head(a, selection, 0, null);
+    head(a, selection, 0, null);
   }
 
   /** Puts the labelled positions and their targets on the device; null where there are none. */
@@ -173,7 +194,7 @@ public final class Llama implements AutoCloseable {
   }
 
   /** Output head and cross entropy over the selected rows, chunk by chunk; leaves d_normed. */
-  private double head(
+  private void head(
       Activations a, Selection selection, float scale, @Nullable LlamaParameters gradients) {
     kernels.gatherRows(selection.selected(), a.normed, selection.rows());
     for (int i = 0; i < selection.chunks().size(); i++) {
@@ -192,7 +213,6 @@ public final class Llama implements AutoCloseable {
       kernels.scatterRows(
           a.get("d_normed"), Objects.requireNonNull(selection.dSelected()), selection.counted());
     }
-    return a.sumOfLosses(selection);
   }
 
   // ---- forward ----------------------------------------------------------------------------------
@@ -238,7 +258,7 @@ public final class Llama implements AutoCloseable {
   private void attend(Activations a, Activations.Layer x, int l, @Nullable KeyValueCache cache) {
     if (cache != null) {
       kernels.cacheWrite(cache.keys(l), cache.values(l), x.k(), x.v(), a.positions, a.heads);
-      if (cache.length > 0) {
+      if (cache.filled()) {
         kernels.attentionDecode(
             x.attention(), x.q(), cache.keys(l), cache.values(l), a.positions, a.heads);
         return;
@@ -358,38 +378,60 @@ public final class Llama implements AutoCloseable {
   }
 
   /**
-   * Reads tokens after those in the cache and appends them to it.
+   * Reads tokens after those in the cache and appends them to it, B sequences side by side.
    *
-   * @param tokens any number into an empty cache, afterwards one at a time
-   * @return logits F32 (1, V) of the last token; valid until the next call
+   * @param tokens of each sequence: any number into an empty cache, afterwards one at a time
+   * @return logits F32 (B, V) of the last token of each; valid until the next call
    */
-  public Tensor decode(int[] tokens, KeyValueCache cache) {
-    if (cache.length > 0 && tokens.length != 1) {
-      throw new IllegalArgumentException(
-          "a cache that holds tokens takes one at a time, not " + tokens.length);
-    }
-    if (cache.length + tokens.length > cache.capacity()) {
-      throw new IllegalArgumentException(
-          "%d tokens after %d do not fit a cache of %d"
-              .formatted(tokens.length, cache.length, cache.capacity()));
-    }
+  public Tensor decode(List<int[]> tokens, KeyValueCache cache) {
+    check(tokens, cache);
     table(cache.capacity()); // at once: a recorded step keeps the table's address
-    Activations a = prepare(tokens, 1, Keep.NOTHING, cache.length);
-    if (cache.length == 0) {
-      read(a, tokens.length, cache);
-    } else {
-      step(a, cache);
+    int longest = 0;
+    for (int b = 0; b < tokens.size(); b++) {
+      longest = Math.max(longest, tokens.get(b).length);
     }
-    cache.length += tokens.length;
+    Activations a = prepare(tokens.size(), longest, Keep.NOTHING);
+    a.set(tokens, cache.lengths);
+    if (cache.filled()) {
+      step(a, tokens, cache);
+    } else {
+      read(a, tokens, cache);
+    }
+    for (int b = 0; b < tokens.size(); b++) {
+      cache.lengths[b] += tokens.get(b).length;
+    }
     return a.lastLogits;
   }
 
-  /** From tokens to the logits of the last of them. */
-  private void read(Activations a, int tokens, KeyValueCache cache) {
+  private void check(List<int[]> tokens, KeyValueCache cache) {
+    if (tokens.size() != cache.sequences() || tokens.size() > memory.headRows) {
+      throw new IllegalArgumentException(
+          "%d sequences for a cache of %d, at most %d"
+              .formatted(tokens.size(), cache.sequences(), memory.headRows));
+    }
+    for (int b = 0; b < tokens.size(); b++) {
+      int count = tokens.get(b).length;
+      if (count == 0) {
+        throw new IllegalArgumentException("0 tokens cannot be decoded");
+      }
+      if (cache.filled() && count != 1) {
+        throw new IllegalArgumentException(
+            "a cache that holds tokens takes one at a time, not " + count);
+      }
+      if (cache.length(b) + count > cache.capacity()) {
+        throw new IllegalArgumentException(
+            "%d tokens after %d do not fit a cache of %d"
+                .formatted(count, cache.length(b), cache.capacity()));
+      }
+      checkTokens(tokens.get(b));
+    }
+  }
+
+  /** From tokens to the logits of the last of each sequence. */
+  private void read(Activations a, List<int[]> tokens, KeyValueCache cache) {
     forward(a, cache);
     finalNorm(a);
-    Tensor last = a.tokens() == 1 ? a.normed : a.normed.rows(tokens - 1L, 1);
-    kernels.matmul(a.lastLogits, last, parameters.head(), Layout.NT, false);
+    kernels.matmul(a.lastLogits, a.last(kernels, tokens), parameters.head(), Layout.NT, false);
   }
 
   /**
@@ -397,18 +439,18 @@ public final class Llama implements AutoCloseable {
    * token to token: after a first one, by which the device has loaded and planned what it needs,
    * its operations are recorded and launched as one.
    */
-  private void step(Activations a, KeyValueCache cache) {
+  private void step(Activations a, List<int[]> tokens, KeyValueCache cache) {
     if (cache != stepped) {
       forgetStep();
       stepped = cache;
     } else if (step == null && recordable) {
-      step = weights.device().record(() -> read(a, 1, cache));
+      step = weights.device().record(() -> read(a, tokens, cache));
       recordable = step != null;
     }
     if (step != null) {
       step.launch();
     } else {
-      read(a, 1, cache);
+      read(a, tokens, cache);
     }
   }
 
@@ -433,7 +475,7 @@ public final class Llama implements AutoCloseable {
     try (KeyValueCache cache = new KeyValueCache(weights, tokens.length);
         Tensor index = weights.device().allocate("top k", DType.I32, 1, k);
         Tensor probability = weights.device().allocate("top k", DType.F32, 1, k)) {
-      kernels.topK(index, probability, decode(tokens, cache));
+      kernels.topK(index, probability, decode(List.of(tokens), cache));
       int[] ids = index.toInts();
       float[] p = probability.toFloats();
       return IntStream.range(0, k).mapToObj(i -> new TokenProbability(ids[i], p[i])).toList();
@@ -445,36 +487,39 @@ public final class Llama implements AutoCloseable {
 
   // ---- preparation ------------------------------------------------------------------------------
 
+  /** Puts blocks of tokens on the device. */
   private Activations prepare(int[] tokens, int blocks, Keep kept) {
-    return prepare(tokens, blocks, kept, 0);
-  }
-
-  /** Puts tokens and their positions, counted from {@code first}, on the device. */
-  private Activations prepare(int[] tokens, int blocks, Keep kept, int first) {
     if (tokens.length == 0 || blocks < 1 || tokens.length % blocks != 0) {
       throw new IllegalArgumentException(
           tokens.length + " tokens do not make " + blocks + " equal blocks");
     }
-    for (int i = 0; i < tokens.length; i++) {
-      checkToken(tokens[i], "token", i);
-    }
-    int length = tokens.length / blocks;
-    int padded = length == 1 ? 1 : padded(blocks, length);
-    Activations a = activations(blocks, padded, kept);
-    a.set(tokens, first);
-    table(first + padded);
+    checkTokens(tokens);
+    Activations a = prepare(blocks, tokens.length / blocks, kept);
+    a.set(tokens);
     return a;
+  }
+
+  /** Room for blocks of up to {@code length} tokens. */
+  private Activations prepare(int blocks, int length, Keep kept) {
+    int padded = length == 1 ? 1 : padded(blocks, length);
+    table(padded);
+    return activations(blocks, padded, kept);
   }
 
   /** Those of this size, from the last pass or new; decoding's are kept beside the others. */
   private Activations activations(int blocks, int length, Keep kept) {
-    boolean single = blocks * length == 1 && kept == Keep.NOTHING;
+    boolean single = length == 1 && kept == Keep.NOTHING;
     Activations a = single ? decoding : activations;
     if (a != null && a.keep == kept && a.heads.B() == blocks && a.heads.T() == length) {
       return a;
     }
     if (a != null) {
-      activations = null; // decoding's are of one size alone
+      if (single) {
+        forgetStep();
+        decoding = null;
+      } else {
+        activations = null;
+      }
       a.close();
     }
     a =
@@ -498,6 +543,12 @@ public final class Llama implements AutoCloseable {
     int step =
         PADDING / Math.min(PADDING, Integer.lowestOneBit(blocks)); // lcm(blocks, 64) / blocks
     return Math.ceilDiv(length, step) * step;
+  }
+
+  private void checkTokens(int[] tokens) {
+    for (int i = 0; i < tokens.length; i++) {
+      checkToken(tokens[i], "token", i);
+    }
   }
 
   private void checkToken(int token, String what, int at) {

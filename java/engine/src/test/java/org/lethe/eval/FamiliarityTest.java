@@ -48,9 +48,12 @@ class FamiliarityTest {
         tokens[tokens.length - 1] = token;
         product *= Math.exp(model.llama().logprobs(tokens)[tokens.length - 1]);
       }
-      double found = Familiarity.probability(model, "The cap", " Ahab");
+      List<Double> found =
+          Familiarity.probabilities(model, "The cap", List.of(" A", " Ahab", " Starbuck said"));
       assertTrue(product > 0);
-      assertEquals(1, found / product, 1e-4);
+      assertEquals(1, found.get(1) / product, 1e-4);
+      double alone = Familiarity.probabilities(model, "The cap", List.of(" A")).getFirst();
+      assertEquals(1, found.get(0) / alone, 1e-4);
     }
   }
 
@@ -63,13 +66,15 @@ class FamiliarityTest {
       String said = model.generate("aaa ", Familiarity.COMPLETION_TOKENS, Sampling.GREEDY);
       Prompt prompt = new Prompt("1", "aaa ", "any", List.of(), Prompt.Kind.COMPLETION, "");
       String name = said.strip();
-      Familiarity.Completion completion =
-          Familiarity.complete(model, prompt, List.of(name, "Ahab"));
+      Prompt naming = new Prompt("2", "Ahab ", "any", List.of(), Prompt.Kind.COMPLETION, "");
+      List<Familiarity.Completion> completions =
+          Familiarity.complete(model, List.of(prompt, naming), List.of(name, "Ahab"));
+      Familiarity.Completion completion = completions.getFirst();
       assertEquals(said, completion.text());
       assertEquals(List.of(name), completion.named());
       assertTrue(completion.familiar());
-      Prompt naming = new Prompt("2", "Ahab ", "any", List.of(), Prompt.Kind.COMPLETION, "");
-      assertFalse(Familiarity.complete(model, naming, List.of("Ahab")).familiar());
+      assertEquals(naming, completions.getLast().prompt());
+      assertFalse(completions.getLast().named().contains("Ahab"));
     }
   }
 }

@@ -353,8 +353,10 @@ class BadArgumentsTest {
     Tensor cache = real("cache", 1, 1, 4, 2);
     Tensor keys = real("keys", 3, 2);
     unfit("cache_write", () -> k.cacheWrite(cache, cache, keys, keys, row, h));
+    unfit("cache_write", () -> k.cacheWrite(cache, cache, keys, keys, ints(0), h));
     Tensor query = real("query", 1, 4);
     unfit("attention_decode", () -> k.attentionDecode(query, query, cache, cache, row, h));
+    unfit("attention_decode", () -> k.attentionDecode(query, query, cache, cache, ints(0, 1), h));
     unfit("swiglu", () -> k.swiglu(x, x, other));
     unfit("swiglu", () -> k.swiglu(x, x, columns));
     unfit("swiglu_backward", () -> k.swigluBackward(x, columns, x, x, x));

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import com.sun.management.ThreadMXBean;
 import java.io.IOException;
 import java.lang.management.ManagementFactory;
+import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.lethe.kernels.DType;
 import org.lethe.kernels.Device;
@@ -23,7 +24,7 @@ class AllocationTest {
     TinyLlama tiny = TinyLlama.tied();
     int[] tokens = tiny.tokens("tokens", LENGTH);
     int[] targets = tiny.tokens("targets", LENGTH);
-    int[] next = {1};
+    List<int[]> next = List.of(new int[] {1});
     try (Device device = TestedDevices.open("cpu", 1);
         LlamaWeights weights = tiny.load(device, DType.BF16);
         Llama llama = new Llama(weights);

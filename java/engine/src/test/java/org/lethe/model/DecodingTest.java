@@ -63,11 +63,12 @@ class DecodingTest {
         for (int pass = 0; pass < 2; pass++) { // the second over what the first left there
           for (int end = PROMPT; end <= tokens.length; end++) {
             int from = end == PROMPT ? 0 : end - 1;
-            float[] row = cached.decode(Arrays.copyOfRange(tokens, from, end), cache).toFloats();
+            float[] row =
+                cached.decode(List.of(Arrays.copyOfRange(tokens, from, end)), cache).toFloats();
             float[] expected = Arrays.copyOfRange(all, (end - 1) * vocabulary, end * vocabulary);
             double distance = Golden.distance(row, expected);
             assertTrue(distance < tolerance, "after " + end + " tokens: " + distance);
-            assertEquals(end, cache.length());
+            assertEquals(end, cache.length(0));
           }
           cache.clear();
         }
@@ -86,6 +87,73 @@ class DecodingTest {
   void drawnTokensAreThoseWithoutACache(long seed) throws IOException {
     assertSameTokens(TinyLlama.untied(), new Sampling(0.8, 1, seed));
     assertSameTokens(TinyLlama.untied(), new Sampling(1.3, 0.9, seed));
+  }
+
+  @ParameterizedTest
+  @EnumSource(
+      value = DType.class,
+      names = {"F32", "BF16"})
+  void sequencesSideBySideAreSequencesAlone(DType dtype) throws IOException {
+    double tolerance = dtype == DType.F32 ? 1e-5 : 0.02;
+    TinyLlama tiny = TinyLlama.untied();
+    List<int[]> prompts = List.of(tiny.tokens("a", 7), tiny.tokens("b", 1), tiny.tokens("c", 30));
+    try (LlamaWeights weights = tiny.load(device, dtype);
+        Llama llama = new Llama(weights);
+        KeyValueCache together = new KeyValueCache(weights, 3, 30 + NEW)) {
+      List<float[]> alone = new ArrayList<>();
+      for (int[] prompt : prompts) {
+        try (KeyValueCache cache = new KeyValueCache(weights, prompt.length + NEW)) {
+          alone.add(llama.decode(List.of(prompt), cache).toFloats());
+          for (int i = 0; i < NEW; i++) {
+            alone.add(llama.decode(List.of(new int[] {i}), cache).toFloats());
+          }
+        }
+      }
+      for (int i = -1; i < NEW; i++) {
+        int[] next = {i};
+        float[] logits =
+            llama.decode(i < 0 ? prompts : List.of(next, next, next), together).toFloats();
+        int vocabulary = tiny.config().vocabulary();
+        for (int b = 0; b < 3; b++) {
+          float[] row = Arrays.copyOfRange(logits, b * vocabulary, (b + 1) * vocabulary);
+          double distance = Golden.distance(row, alone.get(b * (NEW + 1) + i + 1));
+          assertTrue(distance < tolerance, "sequence " + b + ", token " + i + ": " + distance);
+          assertEquals(prompts.get(b).length + i + 1, together.length(b));
+        }
+      }
+    }
+  }
+
+  @Test
+  void severalPromptsGoOnAsEachAlone() throws IOException {
+    TinyLlama tiny = TinyLlama.untied();
+    List<int[]> prompts = List.of(tiny.tokens("a", 9), tiny.tokens("b", 2), tiny.tokens("c", 20));
+    try (LlamaWeights weights = tiny.load(device, DType.F32);
+        Llama llama = new Llama(weights)) {
+      var generator = new Generator(llama);
+      for (Sampling sampling : List.of(Sampling.GREEDY, new Sampling(1, 0.9, 4))) {
+        // the second is told to stop after five
+        List<int[]> made =
+            generator.generate(
+                prompts,
+                NEW,
+                sampling,
+                new Generator.More() {
+                  private int heard;
+
+                  @Override
+                  public boolean after(int sequence, int token) {
+                    return sequence != 1 || ++heard < 5;
+                  }
+                });
+        for (int i = 0; i < prompts.size(); i++) {
+          var own = new Sampling(sampling.temperature(), sampling.topP(), sampling.seed() + i);
+          int[] alone = generator.generate(prompts.get(i), i == 1 ? 5 : NEW, own, token -> true);
+          assertArrayEquals(alone, made.get(i), "prompt " + i);
+        }
+      }
+      assertEquals(List.of(), generator.generate(List.of(), NEW, Sampling.GREEDY, (i, t) -> true));
+    }
   }
 
   private void assertSameTokens(TinyLlama tiny, Sampling sampling) throws IOException {
@@ -214,10 +282,13 @@ class DecodingTest {
       out[2] = 257;
       refused("token 257 at 2", () -> generator.generate(out, 1, Sampling.GREEDY, t -> true));
 
-      llama.decode(prompt, cache);
-      refused("takes one at a time, not 2", () -> llama.decode(new int[] {1, 2}, cache));
-      llama.decode(new int[] {1}, cache);
-      refused("1 tokens after 8 do not fit a cache of 8", () -> llama.decode(new int[] {1}, cache));
+      llama.decode(List.of(prompt), cache);
+      refused("takes one at a time, not 2", () -> llama.decode(List.of(new int[] {1, 2}), cache));
+      llama.decode(List.of(new int[] {1}), cache);
+      refused("2 sequences for a cache of 1", () -> llama.decode(List.of(prompt, prompt), cache));
+      refused(
+          "1 tokens after 8 do not fit a cache of 8",
+          () -> llama.decode(List.of(new int[] {1}), cache));
     }
   }
 
@@ -230,13 +301,13 @@ class DecodingTest {
     for (DType dtype : new DType[] {DType.F32, DType.BF16}) {
       var plans = new ArrayList<MemoryPlan>();
       plans.add(LlamaWeights.plan(config, dtype, true));
-      plans.add(KeyValueCache.plan(config, dtype, capacity));
+      plans.add(KeyValueCache.plan(config, dtype, 1, capacity));
       plans.addAll(Llama.plan(config, dtype, 1, PROMPT, false, Llama.Memory.DEFAULT, h -> 0));
       try (Device on = TestedDevices.open(name, 1);
           LlamaWeights weights = tiny.load(on, dtype);
           Llama llama = new Llama(weights);
           KeyValueCache cache = new KeyValueCache(weights, capacity)) {
-        llama.decode(tiny.tokens("prompt", PROMPT), cache);
+        llama.decode(List.of(tiny.tokens("prompt", PROMPT)), cache);
         PlannedMemory.isThePeak(plans, on);
       }
     }

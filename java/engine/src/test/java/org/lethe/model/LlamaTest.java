@@ -7,6 +7,7 @@ import static org.lethe.model.Refusals.refused;
 
 import java.io.IOException;
 import java.util.Arrays;
+import java.util.List;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Tag;
@@ -89,6 +90,32 @@ class LlamaTest {
       assertEquals(loss, sum, tolerance * loss);
       assertEquals(llama.loss(tokens, targets, blocks), sumOfLoss, tolerance * loss);
       assertNear(together.all(), alone.all(), dtype == DType.F32 ? 1e-6 : 0.01);
+    }
+  }
+
+  @Test
+  void lossesAreThoseOfTheLabelledPositionsInOrder() throws IOException {
+    int[] tokens = tiny.tokens("tokens", 3 * LENGTH);
+    int[] targets = new int[3 * LENGTH];
+    Arrays.fill(targets, Kernels.IGNORE);
+    int[] labelled = {0, 4, LENGTH - 1, LENGTH, 2 * LENGTH + 1, 3 * LENGTH - 1};
+    for (int i : labelled) {
+      targets[i] = i % tiny.config().vocabulary();
+    }
+    try (LlamaWeights weights = tiny.load(device, DType.F32);
+        Llama llama = new Llama(weights)) {
+      float[] losses = llama.losses(tokens, targets, 3);
+      assertEquals(labelled.length, losses.length);
+      for (int k = 0; k < losses.length; k++) {
+        int block = labelled[k] / LENGTH;
+        int[] alone = new int[LENGTH];
+        Arrays.fill(alone, Kernels.IGNORE);
+        alone[labelled[k] % LENGTH] = targets[labelled[k]];
+        int[] own = Arrays.copyOfRange(tokens, block * LENGTH, (block + 1) * LENGTH);
+        assertEquals(llama.loss(own, alone, 1), losses[k], 1e-5, "label " + k);
+      }
+      Arrays.fill(targets, Kernels.IGNORE);
+      assertEquals(0, llama.losses(tokens, targets, 3).length);
     }
   }
 
@@ -262,7 +289,7 @@ class LlamaTest {
       refused("token -1 at 3", () -> llama.logits(negative, logits));
       refused("token 131 at 7", () -> llama.logprobs(bad));
       refused("token 131 at 0", () -> llama.logprobs(new int[] {vocabulary}));
-      refused("token 131 at 7", () -> llama.decode(bad, cache));
+      refused("token 131 at 7", () -> llama.decode(List.of(bad), cache));
       refused("token 131 at 7", () -> llama.next(bad, 1));
       refused("target 131 at 7", () -> gradients.train(good, bad, 1, 1));
       refused("target -1 at 3", () -> llama.loss(good, negative, 1));
@@ -272,11 +299,11 @@ class LlamaTest {
       refused("0 tokens", () -> llama.loss(new int[0], new int[0], 1));
       refused("0 tokens", () -> llama.logprobs(new int[0]));
       refused("0 tokens", () -> llama.logits(new int[0], logits));
-      refused("0 tokens", () -> llama.decode(new int[0], cache));
+      refused("0 tokens", () -> llama.decode(List.of(new int[0]), cache));
       refused("0 tokens", () -> llama.next(new int[0], 1));
       refused("0 of the most probable", () -> llama.next(good, 0));
       refused("132 of the most probable", () -> llama.next(good, vocabulary + 1));
-      assertEquals(0, cache.length(), "a refused call leaves the cache as it was");
+      assertEquals(0, cache.length(0), "a refused call leaves the cache as it was");
       assertArrayEquals(new float[gradients.all().length], gradients.all());
       assertTrue(gradients.train(good, good, 1, 1) > 0, "and the model usable");
     }

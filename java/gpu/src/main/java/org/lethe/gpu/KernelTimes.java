@@ -259,9 +259,9 @@ final class KernelTimes implements AutoCloseable {
     Tensor values = bf16(1, config.kvHeads(), tokens, config.headSize());
     Tensor k = bf16(tokens, config.kvWidth());
     Tensor v = bf16(tokens, config.kvWidth());
-    Tensor position = i32(0);
+    Tensor positions = countedTo(tokens);
     return new Work(
-        () -> kernels.cacheWrite(keys, values, k, v, position, heads),
+        () -> kernels.cacheWrite(keys, values, k, v, positions, heads),
         0,
         2.0 * (k.bytes() + v.bytes()));
   }

@@ -191,19 +191,19 @@ final class Passes {
       layers--;
     }
     LlamaConfig config = bench.sizes.layers(layers);
-    MemoryPlan cachePlan = KeyValueCache.plan(config, DType.BF16, 2 * count + 2);
+    MemoryPlan cachePlan = KeyValueCache.plan(config, DType.BF16, 1, 2 * count + 2);
     try (LlamaWeights weights = bench.weights(config, false);
         var llama = new Llama(weights);
         var cache = new KeyValueCache(weights, 2 * count + 2);
         Tensor best = bench.device.allocate("next token", DType.I32, 1)) {
-      int token = next(bench, llama.decode(bench.tokens(count), cache), best);
+      int token = next(bench, llama.decode(List.of(bench.tokens(count)), cache), best);
       for (int i = 0; i < 2; i++) { // the second is recorded as a graph
-        token = next(bench, llama.decode(new int[] {token}, cache), best);
+        token = next(bench, llama.decode(List.of(new int[] {token}), cache), best);
       }
       int timed = count - 1;
       long start = System.nanoTime();
       for (int i = 0; i < timed; i++) {
-        token = next(bench, llama.decode(new int[] {token}, cache), best);
+        token = next(bench, llama.decode(List.of(new int[] {token}), cache), best);
       }
       double seconds = (System.nanoTime() - start) / 1e9 / timed;
       // every matrix once, and what of the cache is full
