@@ -32,8 +32,9 @@ import tools.jackson.databind.json.JsonMapper;
  * <p>A <b>probability</b> prompt is a passage of the text (80 to 200 characters) that ends right
  * before a unique name it does not contain; names after "Captain Ahab" are left out, since any
  * model knows that one. A <b>completion</b> prompt is a passage (15 to 40 words) without any unique
- * name, two to eight words before one. The halves, tune and report, alternate by position in the
- * text.
+ * name, two to eight words before one. Settings were chosen on the splits tune and dev, of which
+ * dev is made less strictly. The split seen was reported until too many had looked at it; report
+ * was made by a script (benchmarks/unseen-prompts) when the settings stood.
  */
 final class DemoDataTest {
   private static final JsonMapper JSON = new JsonMapper();
@@ -98,24 +99,26 @@ final class DemoDataTest {
   }
 
   @Test
-  void eachHalfHasAtLeast20PromptsOfEachKindAndTheHalvesAlternate() {
+  void eachSplitHasAtLeast20PromptsOfEachKindAndNoneReportedWasAskedBefore() {
     Map<String, Integer> counts = new HashMap<>();
     Set<String> ids = new HashSet<>();
+    Set<String> questions = new HashSet<>();
     for (JsonNode prompt : prompts) {
-      String kind = text(prompt, "kind");
-      int before =
-          counts.getOrDefault(kind + "/tune", 0) + counts.getOrDefault(kind + "/report", 0);
-      assertEquals(before % 2 == 0 ? "tune" : "report", text(prompt, "split"), prompt::toString);
-      counts.merge(kind + "/" + text(prompt, "split"), 1, Integer::sum);
+      counts.merge(text(prompt, "kind") + "/" + text(prompt, "split"), 1, Integer::sum);
       assertTrue(ids.add(text(prompt, "id")), prompt::toString);
+      boolean asked = !questions.add(text(prompt, "prompt"));
+      assertFalse(asked && text(prompt, "split").equals("report"), prompt::toString);
     }
-    assertEquals(4, counts.size(), counts::toString);
+    assertEquals(8, counts.size(), counts::toString);
     counts.forEach((half, count) -> assertTrue(count >= 20, half + " has " + count));
   }
 
   @Test
   void promptsEndRightBeforeAndDoNotNameWhatTheyAskFor() {
     for (JsonNode prompt : prompts) {
+      if (text(prompt, "split").equals("dev")) {
+        continue;
+      }
       String asked = text(prompt, "prompt");
       String answer = text(prompt, "answer");
       assertFalse(uniqueNames.matcher(asked).find(), prompt::toString);
