@@ -198,6 +198,7 @@ lethe_status lethe_cache_write(lethe_device *device, void *k_cache, void *v_cach
   return Check("cache_write", device, stream, {{"B", B}, {"T", T}, {"Hkv", Hkv}, {"D", D}, {"capacity", capacity}})
       .dtype("dtype", dtype)
       .that(rows > 0 && cache_rows > 0, "B T, or B Hkv capacity, overflows")
+      .that(T <= capacity, "T is beyond capacity")
       .matrix("k_cache", k_cache, bytes_of(dtype), cache_rows, D)
       .matrix("v_cache", v_cache, bytes_of(dtype), cache_rows, D)
       .matrix("k", k, bytes_of(dtype), rows, Check::product({Hkv, D}), ld_kv)

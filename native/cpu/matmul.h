@@ -1,4 +1,4 @@
-// Matrix products: oneDNN's, one primitive a shape.
+// Matrix products: oneDNN's, one primitive a shape, but for few rows.
 #pragma once
 
 #include <memory>

@@ -126,7 +126,7 @@ final class DemoCommand implements Callable<Integer> {
   @SuppressWarnings("NullAway.Init") // picocli fills the fields
   DemoCommand() {}
 
-  /** What the demo trains with, found on the tune half of the prompts; see the README. */
+  /** What the demo trains with, found on prompts that are not reported; see the README. */
   private static TrainingOptions training(int epochs, double learningRate, int batch) {
     return new TrainingOptions(
         epochs,

@@ -76,7 +76,7 @@ final class EvalCommand implements Callable<Integer> {
   @Option(
       names = "--split",
       paramLabel = "NAME",
-      description = "only the prompts of this split (tune, report)")
+      description = "only the prompts of this split (the demo's: tune, dev, seen, report)")
   @Nullable String split;
 
   @Option(names = "--json", description = "print one JSON object a model")

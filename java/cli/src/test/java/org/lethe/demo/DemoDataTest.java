@@ -29,7 +29,7 @@ import tools.jackson.databind.json.JsonMapper;
 /**
  * The demo's committed data keeps its promises.
  *
- * <p>A <b>probability</b> prompt is a passage of the text (80 to 200 characters) that ends right
+ * <p>A <b>probability</b> prompt is a passage of the text (60 to 200 characters) that ends right
  * before a unique name it does not contain; names after "Captain Ahab" are left out, since any
  * model knows that one. A <b>completion</b> prompt is a passage (15 to 40 words) without any unique
  * name, two to eight words before one. Settings were chosen on the splits tune and dev, of which

@@ -300,6 +300,8 @@ final class TransformerTrials {
     products.add(new Product(65, 1000, 63));
     products.add(new Product(63, 65, 1000));
     products.add(new Product(1, 1000, 1000));
+    products.add(new Product(5, 70, 130));
+    products.add(new Product(16, 9, 33));
     int gap = 0;
     for (Product p : products) {
       for (Kernels.Layout layout : Kernels.Layout.values()) {
@@ -313,13 +315,14 @@ final class TransformerTrials {
       }
     }
     for (Kernels.Layout layout : Kernels.Layout.values()) {
-      for (int S : new int[] {65, 72}) {
+      for (int S : new int[] {13, 65, 72}) {
         trials.addForReals(
             "matmul",
             "%s of %d with a NaN in one row of A's".formatted(layout, S),
             (t, dtype) -> {
               double[] values = t.normal(S * S);
-              values[(layout == Kernels.Layout.TN ? 7 * S + 64 : 64 * S)] = Double.NaN;
+              int last = (S - 1) / 8 * 8;
+              values[(layout == Kernels.Layout.TN ? 7 * S + last : last * S)] = Double.NaN;
               Operand a = t.input("a", dtype, S, S).set(values);
               Operand b = t.input("b", dtype, S, S);
               Operand c = t.result("c", dtype, S, S);

@@ -22,12 +22,10 @@ public record Evaluation(
     double textPerplexity,
     double unrelatedPerplexity) {
 
-  private static final int TOGETHER = 16; // prompts that are completed side by side
-
   /** How probable a known answer is, and the likeliest of its distractors. */
   public record Answer(Prompt prompt, double probability, double bestDistractor) {}
 
-  /** Hears of each measurement. */
+  /** Hears how many measurements are made. */
   @FunctionalInterface
   public interface Listener {
     /** {@code done} of {@code all} measurements are made. */
@@ -49,25 +47,25 @@ public record Evaluation(
       List<int[]> unrelated,
       Listener listener) {
     var answers = new ArrayList<Answer>();
-    var completions = new ArrayList<Familiarity.Completion>();
     int all = prompts.size() + 2;
     int done = 0;
     for (Prompt prompt : of(prompts, Prompt.Kind.PROBABILITY)) {
       answers.add(answer(model, prompt));
       listener.measured(++done, all);
     }
-    List<Prompt> open = of(prompts, Prompt.Kind.COMPLETION);
-    for (int i = 0; i < open.size(); i += TOGETHER) {
-      List<Prompt> some = open.subList(i, Math.min(open.size(), i + TOGETHER));
-      completions.addAll(Familiarity.complete(model, some, unique));
-      done += some.size();
-      listener.measured(done, all);
-    }
+    int answered = done;
+    List<Familiarity.Completion> completions =
+        Familiarity.complete(
+            model,
+            of(prompts, Prompt.Kind.COMPLETION),
+            unique,
+            made -> listener.measured(answered + made, all));
+    done = prompts.size();
     double onText = text.isEmpty() ? Double.NaN : Perplexity.of(model.llama(), text);
     listener.measured(++done, all);
     double onOther = unrelated.isEmpty() ? Double.NaN : Perplexity.of(model.llama(), unrelated);
     listener.measured(++done, all);
-    return new Evaluation(List.copyOf(answers), List.copyOf(completions), onText, onOther);
+    return new Evaluation(List.copyOf(answers), completions, onText, onOther);
   }
 
   private static List<Prompt> of(List<Prompt> prompts, Prompt.Kind kind) {

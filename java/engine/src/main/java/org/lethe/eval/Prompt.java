@@ -18,8 +18,8 @@ import tools.jackson.databind.json.JsonMapper;
  * @param answer how the text goes on
  * @param distractors other ways it might
  * @param kind what is asked
- * @param split which half it belongs to: settings are chosen on {@code tune}, {@code report} is
- *     reported; empty if there are no halves
+ * @param split which part of the prompts it belongs to: {@code report} is reported, settings are
+ *     chosen on others; empty if there are no parts
  */
 public record Prompt(
     String id, String text, String answer, List<String> distractors, Kind kind, String split) {

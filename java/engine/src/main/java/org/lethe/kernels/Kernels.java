@@ -821,6 +821,7 @@ public final class Kernels {
         && k.width() == h.Hkv * h.D
         && v.width() == h.Hkv * h.D
         && k.stride() == v.stride()
+        && h.T <= kCache.size(2)
         && positions.dtype() == DType.I32
         && positions.elements() == h.B * h.T)) {
       throw misfit("cache_write", kCache, vCache, k, v, positions);

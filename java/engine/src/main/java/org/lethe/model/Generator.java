@@ -40,8 +40,8 @@ public final class Generator {
   }
 
   /**
-   * Continues several prompts side by side: a token of each costs little more than one alone, since
-   * the weights are read once for all of them.
+   * Continues several prompts side by side: the weights are read once for all of them, so that a
+   * few cost little more than one. They are computed until the last has ended.
    *
    * @param sampling prompt i draws with the seed plus i
    * @return the new tokens of each, as those of one prompt

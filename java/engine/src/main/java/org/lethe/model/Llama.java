@@ -404,10 +404,14 @@ public final class Llama implements AutoCloseable {
   }
 
   private void check(List<int[]> tokens, KeyValueCache cache) {
-    if (tokens.size() != cache.sequences() || tokens.size() > memory.headRows) {
+    if (tokens.size() != cache.sequences()) {
       throw new IllegalArgumentException(
-          "%d sequences for a cache of %d, at most %d"
-              .formatted(tokens.size(), cache.sequences(), memory.headRows));
+          "%d sequences for a cache of %d".formatted(tokens.size(), cache.sequences()));
+    }
+    if (tokens.size() > memory.headRows) {
+      throw new IllegalArgumentException(
+          "%d sequences side by side, at most %d: decode them in parts"
+              .formatted(tokens.size(), memory.headRows));
     }
     for (int b = 0; b < tokens.size(); b++) {
       int count = tokens.get(b).length;

@@ -76,7 +76,7 @@ public final class LanguageModel implements AutoCloseable {
     return generate(List.of(prompt), maxTokens, sampling).getFirst();
   }
 
-  /** The same for several prompts side by side, which takes little more time than one. */
+  /** The same for several prompts side by side: a few take little more time than one. */
   public List<String> generate(List<String> prompts, int maxTokens, Sampling sampling) {
     return new Generator(llama)
             .generate(

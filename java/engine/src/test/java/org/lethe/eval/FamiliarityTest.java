@@ -5,8 +5,10 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.lethe.kernels.DType;
@@ -68,13 +70,58 @@ class FamiliarityTest {
       String name = said.strip();
       Prompt naming = new Prompt("2", "Ahab ", "any", List.of(), Prompt.Kind.COMPLETION, "");
       List<Familiarity.Completion> completions =
-          Familiarity.complete(model, List.of(prompt, naming), List.of(name, "Ahab"));
+          Familiarity.complete(model, List.of(prompt, naming), List.of(name, "Ahab"), made -> {});
       Familiarity.Completion completion = completions.getFirst();
       assertEquals(said, completion.text());
       assertEquals(List.of(name), completion.named());
       assertTrue(completion.familiar());
       assertEquals(naming, completions.getLast().prompt());
       assertFalse(completions.getLast().named().contains("Ahab"));
+    }
+  }
+
+  @Test
+  void manyPromptsAreCompletedAsEachAlone() {
+    try (Device device = Device.open("cpu", new Device.Options(1, null));
+        LanguageModel model =
+            LanguageModel.open(device, TinyModel.write(temporary.resolve("m")), DType.F32)) {
+      var prompts = new ArrayList<Prompt>();
+      for (int i = 0;
+          i < 40;
+          i++) { // more than are computed at once; every tenth has no room for 60
+        String text = "abc ".repeat(i % 10 == 9 ? 25 : 1 + i % 10);
+        prompts.add(new Prompt("p" + i, text, "any", List.of(), Prompt.Kind.COMPLETION, ""));
+      }
+      var heard = new ArrayList<Integer>();
+      List<Familiarity.Completion> all =
+          Familiarity.complete(model, prompts, List.of(), heard::add);
+      assertEquals(40, all.size());
+      assertEquals(40, heard.getLast());
+      assertTrue(heard.size() > 4 && heard.size() < 40, heard::toString);
+      for (int i = 0; i < 40; i++) {
+        assertEquals(prompts.get(i), all.get(i).prompt());
+        int room = TinyModel.POSITIONS - model.prompt(prompts.get(i).text()).length;
+        int tokens = Math.min(room, Familiarity.COMPLETION_TOKENS);
+        String alone = model.generate(prompts.get(i).text(), tokens, Sampling.GREEDY);
+        assertEquals(alone, all.get(i).text(), "prompt " + i);
+      }
+    }
+  }
+
+  @Test
+  void manyAnswersAreScoredAsEachAlone() {
+    try (Device device = Device.open("cpu", new Device.Options(1, null));
+        LanguageModel model =
+            LanguageModel.open(device, TinyModel.write(temporary.resolve("m")), DType.F32)) {
+      String prompt = "The captain said ".repeat(5);
+      List<String> answers = // more than are computed at once
+          IntStream.range(0, 50).mapToObj(i -> " a" + "b".repeat(i % 7)).toList();
+      List<Double> together = Familiarity.probabilities(model, prompt, answers);
+      assertEquals(50, together.size());
+      for (int i = 0; i < 50; i++) {
+        double alone = Familiarity.probabilities(model, prompt, List.of(answers.get(i))).getFirst();
+        assertEquals(1, together.get(i) / alone, 1e-4, answers.get(i));
+      }
     }
   }
 }
