@@ -9,8 +9,10 @@ import static org.lethe.model.Refusals.refused;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.List;
 import java.util.SplittableRandom;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Tag;
@@ -113,12 +115,53 @@ class DecodingTest {
         int[] next = {i};
         float[] logits =
             llama.decode(i < 0 ? prompts : List.of(next, next, next), together).toFloats();
+        if (i % 5 == 0) { // another cache, of another number of sequences, in between
+          try (KeyValueCache other = new KeyValueCache(weights, 1 + i % 2, 2)) {
+            llama.decode(Collections.nCopies(1 + i % 2, next), other);
+            llama.decode(Collections.nCopies(1 + i % 2, next), other);
+          }
+        }
         int vocabulary = tiny.config().vocabulary();
         for (int b = 0; b < 3; b++) {
           float[] row = Arrays.copyOfRange(logits, b * vocabulary, (b + 1) * vocabulary);
           double distance = Golden.distance(row, alone.get(b * (NEW + 1) + i + 1));
           assertTrue(distance < tolerance, "sequence " + b + ", token " + i + ": " + distance);
           assertEquals(prompts.get(b).length + i + 1, together.length(b));
+        }
+      }
+    }
+  }
+
+  /** Not only nearly: on a CPU no bit of a token depends on the sequences beside it. */
+  @ParameterizedTest
+  @EnumSource(
+      value = DType.class,
+      names = {"F32", "BF16"})
+  void stepsSideBySideHaveTheBitsOfStepsAlone(DType dtype) throws IOException {
+    TinyLlama tiny = TinyLlama.tied();
+    int vocabulary = tiny.config().vocabulary();
+    int sequences = 11;
+    List<int[]> texts =
+        IntStream.range(0, sequences).mapToObj(b -> tiny.tokens("text " + b, NEW)).toList();
+    try (Device cpu = TestedDevices.open("cpu", 1);
+        LlamaWeights weights = tiny.load(cpu, dtype);
+        Llama llama = new Llama(weights);
+        KeyValueCache together = new KeyValueCache(weights, sequences, NEW)) {
+      float[][] logits = new float[NEW][];
+      for (int i = 0; i < NEW; i++) {
+        int at = i;
+        logits[i] =
+            llama
+                .decode(texts.stream().map(text -> new int[] {text[at]}).toList(), together)
+                .toFloats();
+      }
+      for (int b = 0; b < sequences; b++) {
+        try (KeyValueCache alone = new KeyValueCache(weights, NEW)) {
+          for (int i = 0; i < NEW; i++) {
+            float[] own = llama.decode(List.of(new int[] {texts.get(b)[i]}), alone).toFloats();
+            assertArrayEquals(
+                own, Arrays.copyOfRange(logits[i], b * vocabulary, (b + 1) * vocabulary));
+          }
         }
       }
     }
