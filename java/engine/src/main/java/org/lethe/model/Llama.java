@@ -506,8 +506,9 @@ public final class Llama implements AutoCloseable {
   /** Room for blocks of up to {@code length} tokens. */
   private Activations prepare(int blocks, int length, Keep kept) {
     int padded = length == 1 ? 1 : padded(blocks, length);
+    Activations a = activations(blocks, padded, kept);
     table(padded);
-    return activations(blocks, padded, kept);
+    return a;
   }
 
   /** Those of this size, from the last pass or new; decoding's are kept beside the others. */
