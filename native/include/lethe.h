@@ -222,7 +222,8 @@ LETHE_API lethe_status lethe_cache_write(lethe_device *device, void *k_cache, vo
 
 /*
  * One new token per sequence, that of sequence b at position[b], against its cached ones 0..position[b]: out (B, Hq, D) = ,
- * q (B, Hq, D) with row stride ld_q. position (B), each from 0 to below capacity. Where it lies on the device, one recorded graph decodes any number of tokens.
+ * q (B, Hq, D) with row stride ld_q. position (B), each from 0 to below capacity. Where it lies on the device, one recorded graph
+ * decodes any number of tokens.
  */
 LETHE_API lethe_status lethe_attention_decode(lethe_device *device, void *out, const void *q, int64_t ld_q, const void *k_cache,
                                               const void *v_cache, const int32_t *position, int32_t dtype, int64_t B, int64_t Hq,
