@@ -425,9 +425,10 @@ final class GgufVocabulary {
   /** The earlier a piece can be made, the higher it scores; what no merge makes scores lowest. */
   private static float[] scores(TokenizerJson tokenizer, int vocabulary) {
     float[] scores = new float[vocabulary];
-    Arrays.fill(scores, -tokenizer.merges().size());
-    for (int rank = tokenizer.merges().size() - 1; rank >= 0; rank--) {
-      scores[tokenizer.id(tokenizer.merges().get(rank).whole())] = -rank;
+    List<Merge> merges = tokenizer.merges();
+    Arrays.fill(scores, -merges.size());
+    for (int rank = merges.size() - 1; rank >= 0; rank--) {
+      scores[tokenizer.id(merges.get(rank).whole())] = -rank;
     }
     return scores;
   }

@@ -4,6 +4,7 @@ import ai.djl.engine.EngineException;
 import ai.djl.huggingface.tokenizers.HuggingFaceTokenizer;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
@@ -91,7 +92,7 @@ public final class Tokenizer implements AutoCloseable {
     }
     try {
       return HuggingFaceTokenizer.newInstance(
-          new ByteArrayInputStream(tokenizer.runnable()),
+          new ByteArrayInputStream(tokenizer.runnable().getBytes(StandardCharsets.UTF_8)),
           Map.of(
               "truncation", "false",
               "padding", "false",
@@ -104,6 +105,7 @@ public final class Tokenizer implements AutoCloseable {
               + " environment variable DJL_CACHE_DIR says",
           e);
     } catch (IOException | RuntimeException e) {
+      var _ = tokenizer.merges(); // says more exactly what is wrong, if it is there
       throw new TextException(tokenizer.name(), "refused by the tokenizer: " + e.getMessage(), e);
     }
   }

@@ -1,6 +1,10 @@
 package org.lethe.text;
 
-import java.io.ByteArrayOutputStream;
+import java.io.StringWriter;
+import java.nio.ByteBuffer;
+import java.nio.CharBuffer;
+import java.nio.charset.CharacterCodingException;
+import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.BitSet;
 import java.util.LinkedHashMap;
@@ -13,16 +17,24 @@ import tools.jackson.core.JacksonException;
 import tools.jackson.core.JsonGenerator;
 import tools.jackson.core.JsonParser;
 import tools.jackson.core.JsonToken;
+import tools.jackson.core.TokenStreamFactory;
+import tools.jackson.core.json.JsonFactory;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 import tools.jackson.databind.node.ObjectNode;
 
 /**
- * A Hugging Face {@code tokenizer.json} with a BPE model, read and checked from end to end: what is
- * handed on to native code holds nothing that the native side would stumble over.
+ * A Hugging Face {@code tokenizer.json} with a BPE model, read and checked: what is handed on to
+ * native code holds nothing that the native side would stumble over. Its vocabulary and its merges
+ * are most of it; they are handed on as they stand, and the native side looks at the merges.
  */
 final class TokenizerJson {
-  static final JsonMapper MAPPER = new JsonMapper();
+  /** Without a table of names met before: a vocabulary is tens of thousands that come once. */
+  static final JsonMapper MAPPER =
+      new JsonMapper(
+          JsonFactory.builder()
+              .disable(TokenStreamFactory.Feature.CANONICALIZE_PROPERTY_NAMES)
+              .build());
 
   /** A vocabulary beyond this is taken for a broken file. */
   private static final int LARGEST = 1 << 24;
@@ -44,7 +56,12 @@ final class TokenizerJson {
   private final BitSet used = new BitSet();
   private final BitSet special = new BitSet();
   private final BitSet added = new BitSet();
-  private final List<Merge> merges = new ArrayList<>();
+
+  /** {@code model.vocab} without its last brace; what only {@code added_tokens} has behind it. */
+  private final StringBuilder vocabularyText = new StringBuilder();
+
+  /** {@code model.merges}. */
+  private String mergesText = "";
 
   /** Two tokens that become one; the earlier in the list, the sooner. */
   record Merge(String left, String right) {
@@ -53,13 +70,12 @@ final class TokenizerJson {
     }
   }
 
-  private TokenizerJson(String name, JsonParser parser) {
+  private TokenizerJson(String name, CharBuffer json, JsonParser parser) {
     this.name = name;
-    read(parser);
+    read(json, parser);
     this.model = object(root, "model");
     checkModel();
     readAddedTokens();
-    checkMerges();
     checkSteps("normalizer", "normalizers", NORMALIZERS, root.path("normalizer"));
     checkSteps("pre_tokenizer", "pretokenizers", PRE_TOKENIZERS, root.path("pre_tokenizer"));
     checkSteps("decoder", "decoders", DECODERS, root.path("decoder"));
@@ -72,8 +88,15 @@ final class TokenizerJson {
    * @throws TextException where it is malformed or of another kind
    */
   static TokenizerJson read(byte[] json, String name) {
-    try (JsonParser parser = MAPPER.createParser(json)) {
-      return new TokenizerJson(name, parser);
+    CharBuffer chars;
+    try {
+      chars = StandardCharsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(json));
+    } catch (CharacterCodingException e) {
+      throw new TextException(name, "no JSON: it is no UTF-8", e);
+    }
+    try (JsonParser parser =
+        MAPPER.createParser(chars.array(), chars.arrayOffset(), chars.remaining())) {
+      return new TokenizerJson(name, chars, parser);
     } catch (JacksonException e) {
       throw new TextException(name, "no JSON: " + e.getOriginalMessage(), e);
     }
@@ -103,7 +126,34 @@ final class TokenizerJson {
     return Objects.requireNonNull(ids.get(token));
   }
 
+  /**
+   * The merges, written as {@code ["a", "b"]}, by older files as {@code "a b"}.
+   *
+   * @throws TextException where they are malformed, or of what is no token
+   */
   List<Merge> merges() {
+    var merges = new ArrayList<Merge>();
+    try (JsonParser parser = MAPPER.createParser(mergesText)) {
+      parser.nextToken();
+      for (JsonToken next = parser.nextToken();
+          next != JsonToken.END_ARRAY;
+          next = parser.nextToken()) {
+        String[] pair =
+            next == JsonToken.VALUE_STRING ? parser.getString().split(" ", -1) : strings(parser);
+        if (pair.length != 2) {
+          throw problem("model.merges[%d] is no pair of tokens".formatted(merges.size()));
+        }
+        Merge merge = new Merge(pair[0], pair[1]);
+        for (String token : List.of(merge.left, merge.right, merge.whole())) {
+          if (!ids.containsKey(token)) {
+            throw problem(
+                "model.merges[%d] needs '%s', which is no token"
+                    .formatted(merges.size(), shown(token)));
+          }
+        }
+        merges.add(merge);
+      }
+    }
     return merges;
   }
 
@@ -147,15 +197,15 @@ final class TokenizerJson {
    * which no merge makes, so that text that spells one stays text; nothing cuts, pads, adds or
    * draws.
    */
-  byte[] runnable() {
+  String runnable() {
     var kept = root.arrayNode();
     for (JsonNode token : root.path("added_tokens")) {
       if (!token.path("special").asBoolean(false)) {
         kept.add(token);
       }
     }
-    var bytes = new ByteArrayOutputStream();
-    try (JsonGenerator json = MAPPER.createGenerator(bytes)) {
+    var text = new StringWriter();
+    try (JsonGenerator json = MAPPER.createGenerator(text)) {
       json.writeStartObject().writeStringProperty("version", "1.0");
       for (String step : List.of("normalizer", "pre_tokenizer", "decoder")) {
         json.writeName(step).writeTree(root.has(step) ? root.get(step) : root.nullNode());
@@ -167,19 +217,15 @@ final class TokenizerJson {
           .without(List.of("vocab", "merges"))
           .properties()
           .forEach(e -> json.writeName(e.getKey()).writeTree(e.getValue()));
-      json.writeObjectPropertyStart("vocab");
-      ids.forEach(json::writeNumberProperty);
-      json.writeEndObject().writeArrayPropertyStart("merges");
-      for (Merge merge : merges) {
-        json.writeStartArray().writeString(merge.left).writeString(merge.right).writeEndArray();
-      }
-      json.writeEndArray().writeEndObject().writeEndObject();
+      json.writeName("vocab").writeRawValue(vocabularyText + "}");
+      json.writeName("merges").writeRawValue(mergesText);
+      json.writeEndObject().writeEndObject();
     }
-    return bytes.toByteArray();
+    return text.toString();
   }
 
-  /** A tree, but for the vocabulary and the merges, which are long: taken down as they come. */
-  private void read(JsonParser parser) {
+  /** A tree, but for the vocabulary and the merges, which are long. */
+  private void read(CharBuffer json, JsonParser parser) {
     if (parser.nextToken() != JsonToken.START_OBJECT) {
       @Nullable JsonNode other = parser.readValueAsTree(); // null: an empty file
       throw problem(
@@ -187,7 +233,7 @@ final class TokenizerJson {
     }
     for (String key = parser.nextName(); key != null; key = parser.nextName()) {
       if (parser.nextToken() == JsonToken.START_OBJECT && key.equals("model")) {
-        readModel(parser, root.putObject(key));
+        readModel(json, parser, root.putObject(key));
       } else {
         root.set(key, parser.readValueAsTree());
       }
@@ -197,19 +243,26 @@ final class TokenizerJson {
     }
   }
 
-  private void readModel(JsonParser parser, ObjectNode others) {
+  private void readModel(CharBuffer json, JsonParser parser, ObjectNode others) {
     for (String key = parser.nextName(); key != null; key = parser.nextName()) {
       JsonToken token = parser.nextToken();
+      int start = place(parser);
       if (key.equals("vocab") && token == JsonToken.START_OBJECT) {
         others.putObject(key);
         readVocabulary(parser);
+        vocabularyText.append(json, start, place(parser));
       } else if (key.equals("merges") && token == JsonToken.START_ARRAY) {
         others.putArray(key);
-        readMerges(parser);
+        parser.skipChildren();
+        mergesText = json.subSequence(start, place(parser) + 1).toString();
       } else {
         others.set(key, parser.readValueAsTree());
       }
     }
+  }
+
+  private static int place(JsonParser parser) {
+    return Math.toIntExact(parser.currentTokenLocation().getCharOffset());
   }
 
   private void readVocabulary(JsonParser parser) {
@@ -220,20 +273,6 @@ final class TokenizerJson {
       } else {
         throw badNumber(key, parser.readValueAsTree(), "model.vocab");
       }
-    }
-  }
-
-  /** Written as {@code ["a", "b"]}, by older files as {@code "a b"}. */
-  private void readMerges(JsonParser parser) {
-    for (JsonToken next = parser.nextToken();
-        next != JsonToken.END_ARRAY;
-        next = parser.nextToken()) {
-      String[] pair =
-          next == JsonToken.VALUE_STRING ? parser.getString().split(" ", -1) : strings(parser);
-      if (pair.length != 2) {
-        throw problem("model.merges[%d] is no pair of tokens".formatted(merges.size()));
-      }
-      merges.add(new Merge(pair[0], pair[1]));
     }
   }
 
@@ -248,18 +287,6 @@ final class TokenizerJson {
     return parser.currentToken() == JsonToken.END_ARRAY
         ? strings.toArray(String[]::new)
         : new String[0];
-  }
-
-  private void checkMerges() {
-    for (int i = 0; i < merges.size(); i++) {
-      Merge merge = merges.get(i);
-      for (String token : List.of(merge.left, merge.right, merge.whole())) {
-        if (!ids.containsKey(token)) {
-          throw problem(
-              "model.merges[%d] needs '%s', which is no token".formatted(i, shown(token)));
-        }
-      }
-    }
   }
 
   private void checkModel() {
@@ -295,6 +322,11 @@ final class TokenizerJson {
       Integer known = ids.get(content);
       if (known == null) {
         known = add(content, token.path("id"), "added_tokens");
+        vocabularyText
+            .append(',')
+            .append(MAPPER.writeValueAsString(content))
+            .append(':')
+            .append(known);
       } else if (!token.path("id").isInt() || token.path("id").intValue() != known) {
         throw problem(
             "added_tokens gives '%s' number %s, model.vocab %d"

@@ -317,7 +317,8 @@ class TokenizerTest {
             TextException.class,
             () ->
                 TokenizerJson.read(
-                    new GgufVocabulary(metadata, "tiny.gguf").tokenizerJson(), "tiny.gguf"));
+                        new GgufVocabulary(metadata, "tiny.gguf").tokenizerJson(), "tiny.gguf")
+                    .merges());
     assertStarts("tiny.gguf: " + message, refused);
   }
 
