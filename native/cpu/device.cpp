@@ -31,7 +31,7 @@ decltype(lethe_matmul) few_rows;
 }
 namespace avx512_bf16 {
 extern const Kernels kernels;
-decltype(lethe_matmul) few_rows;
+decltype(lethe_matmul) few_rows, many_rows;
 }
 namespace avx512_amx {
 extern const Kernels kernels;
@@ -43,10 +43,11 @@ constexpr int kMostThreads = 1024;
 
 // Highest first.
 const Tier tiers[] = {
-    {"avx512_amx", "AVX-512 (F, BW, CD, DQ, VL), AVX512_BF16 and AMX (TILE, BF16)", &avx512_amx::kernels, &avx512_bf16::few_rows, 16},
-    {"avx512_bf16", "AVX-512 (F, BW, CD, DQ, VL) and AVX512_BF16", &avx512_bf16::kernels, &avx512_bf16::few_rows, 64},
-    {"avx512", "AVX-512 (F, BW, CD, DQ, VL)", &avx512::kernels, &avx512::few_rows, 64},
-    {"avx2", "AVX2, FMA, F16C, BMI1 and BMI2", &avx2::kernels, &avx2::few_rows, 64},
+    {"avx512_amx", "AVX-512 (F, BW, CD, DQ, VL), AVX512_BF16 and AMX (TILE, BF16)", &avx512_amx::kernels, &avx512_bf16::few_rows, 16, nullptr},
+    {"avx512_bf16", "AVX-512 (F, BW, CD, DQ, VL) and AVX512_BF16", &avx512_bf16::kernels, &avx512_bf16::few_rows, 64,
+     &avx512_bf16::many_rows},
+    {"avx512", "AVX-512 (F, BW, CD, DQ, VL)", &avx512::kernels, &avx512::few_rows, 64, nullptr},
+    {"avx2", "AVX2, FMA, F16C, BMI1 and BMI2", &avx2::kernels, &avx2::few_rows, 64, nullptr},
 };
 
 // Linux gives a process the tiles' registers when it asks for them.

@@ -13,7 +13,8 @@ struct Tier {
   const char *needs;  // what a machine must have for it
   const Kernels *kernels;
   decltype(lethe_matmul) *few_rows;  // A B^T, afresh, whatever M is
-  int64_t few;                       // the M up to which it is faster than oneDNN, which first lays out B anew
+  int64_t few;                       // the M up to which it is faster than what first lays out B anew
+  decltype(lethe_matmul) *many_rows; // any product in bf16; null where oneDNN is faster
 };
 
 class Memory;

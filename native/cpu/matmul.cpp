@@ -1,5 +1,5 @@
-// lethe_matmul by oneDNN, but for few rows. Nothing here belongs to a tier: oneDNN generates its code at run time, within the cap set
-// for it.
+// lethe_matmul by the tier's own kernels, or by oneDNN. Nothing here belongs to a tier: oneDNN generates its code at run time, within the
+// cap set for it.
 #include "matmul.h"
 
 #include <omp.h>
@@ -245,6 +245,9 @@ lethe_status matmul(lethe_device *device, void *C, int64_t ld_c, int32_t c_dtype
                     int32_t dtype, int32_t layout, int32_t accumulate, int64_t M, int64_t N, int64_t K, lethe_stream *stream) {
   if (M <= device->tier.few && layout == LETHE_NT && accumulate == 0) {
     return device->tier.few_rows(device, C, ld_c, c_dtype, A, ld_a, B, ld_b, dtype, layout, accumulate, M, N, K, stream);
+  }
+  if (dtype == LETHE_BF16 && device->tier.many_rows != nullptr) {
+    return device->tier.many_rows(device, C, ld_c, c_dtype, A, ld_a, B, ld_b, dtype, layout, accumulate, M, N, K, stream);
   }
   device->products->multiply(*device, {M, N, K, ld_a, ld_b, ld_c, dtype, c_dtype, layout, accumulate}, C, A, B);
   return LETHE_OK;

@@ -1,4 +1,4 @@
-// Matrix products: oneDNN's, one primitive a shape, but for few rows.
+// Matrix products by oneDNN, one primitive a shape.
 #pragma once
 
 #include <memory>
