@@ -314,6 +314,11 @@ final class TransformerTrials {
         gap = 3 - gap; // so that each layout meets every pair of the two
       }
     }
+    // What is larger than the blocks that a kernel may cut its operands into.
+    matmul(trials, DType.BF16, DType.BF16, Kernels.Layout.NT, false, 0, new Product(300, 50, 4200));
+    matmul(trials, DType.BF16, DType.BF16, Kernels.Layout.NN, true, 3, new Product(50, 300, 4200));
+    matmul(trials, DType.BF16, DType.F32, Kernels.Layout.TN, true, 0, new Product(300, 50, 4200));
+    matmul(trials, DType.BF16, DType.BF16, Kernels.Layout.NN, false, 0, new Product(1030, 1050, 4100));
     for (Kernels.Layout layout : Kernels.Layout.values()) {
       for (int S : new int[] {13, 65, 72}) {
         trials.addForReals(
