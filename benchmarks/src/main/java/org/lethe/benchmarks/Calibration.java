@@ -41,6 +41,11 @@ final class Calibration {
     }
   }
 
+  /** What {@link #memory} reads. */
+  static long bytesRead() {
+    return (long) Runtime.getRuntime().availableProcessors() * READ * Long.BYTES;
+  }
+
   /** Seconds that a fixed chain of operations on registers took, at best. */
   double arithmetic() {
     return least(false);

@@ -11,8 +11,8 @@ import org.lethe.benchmarks.Results.Measured;
 /**
  * The regression gate: holds a run against a baseline, benchmark by benchmark.
  *
- * <p>Each iteration's time is divided by the process's median calibration, that of arithmetic or
- * that of memory, whichever bounds the benchmark. A benchmark is slower if the ratio of the medians
+ * <p>Each iteration's time is divided by the process's median calibration, that of memory where it
+ * bounds the benchmark, else that of arithmetic. A benchmark is slower if the ratio of the medians
  * is above the threshold and its 99% interval lies above 1; faster likewise.
  */
 final class Gate {

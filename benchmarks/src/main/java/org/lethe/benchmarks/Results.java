@@ -3,10 +3,12 @@ package org.lethe.benchmarks;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collection;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.concurrent.TimeUnit;
+import java.util.stream.Stream;
 import org.openjdk.jmh.annotations.Mode;
 import org.openjdk.jmh.infra.BenchmarkParams;
 import org.openjdk.jmh.results.BenchmarkResult;
@@ -23,6 +25,7 @@ import tools.jackson.databind.json.JsonMapper;
  */
 record Results(Map<String, String> about, List<Measured> benchmarks) {
   private static final String PACKAGE = Results.class.getPackageName() + ".";
+  private static final double MOSTLY = 0.75;
   private static final List<String> MACHINE = List.of("machineArithmetic", "machineMemory");
 
   /**
@@ -55,9 +58,27 @@ record Results(Map<String, String> about, List<Measured> benchmarks) {
       return counters.getOrDefault(counter, 0.0);
     }
 
-    /** Whether the bytes it moves, not what it computes, decide how long it takes. */
+    /**
+     * Whether the memory decides how long it takes: it moves bytes nearly as fast as reading does.
+     */
     boolean movesMemory() {
-      return counter("gbytes") > 0 && counter("gflops") < 10 * counter("gbytes");
+      double[] reading = forks.stream().flatMapToDouble(f -> Arrays.stream(f.memory)).toArray();
+      return 1e9 * counter("gbytes") > MOSTLY * Calibration.bytesRead() / Bootstrap.median(reading);
+    }
+
+    /** This and the same in other processes. */
+    private Measured with(Measured more) {
+      Map<String, Double> means = new TreeMap<>(counters);
+      more.counters.forEach(
+          (name, value) ->
+              means.merge(
+                  name,
+                  value,
+                  (mine, other) ->
+                      (mine * forks.size() + other * more.forks.size())
+                          / (forks.size() + more.forks.size())));
+      return new Measured(
+          name, params, Stream.concat(forks.stream(), more.forks.stream()).toList(), means);
     }
   }
 
@@ -72,7 +93,12 @@ record Results(Map<String, String> about, List<Measured> benchmarks) {
   record Fork(double[] seconds, double[] arithmetic, double[] memory) {}
 
   static Results of(Map<String, String> about, Collection<RunResult> runs) {
-    return new Results(about, runs.stream().map(Results::measured).toList());
+    Map<String, Measured> benchmarks = new LinkedHashMap<>();
+    for (RunResult run : runs) {
+      Measured each = measured(run);
+      benchmarks.merge(each.id(), each, Measured::with);
+    }
+    return new Results(about, List.copyOf(benchmarks.values()));
   }
 
   private static Measured measured(RunResult run) {

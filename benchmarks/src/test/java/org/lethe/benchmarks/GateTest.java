@@ -1,6 +1,7 @@
 package org.lethe.benchmarks;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -59,11 +60,10 @@ class GateTest {
 
   @Test
   void theMachineIsTheOneThatBoundsTheBenchmark() {
-    Measured moving = measured(1, 1, Map.of("gbytes", 20.0, "gflops", 10.0));
-    Measured computing = measured(1, 1, Map.of("gbytes", 1.0, "gflops", 300.0));
-    assertTrue(moving.movesMemory());
-    assertTrue(!computing.movesMemory());
-    assertTrue(!measured(1, 1, Map.of()).movesMemory());
+    double calibrated = Calibration.bytesRead() / 1e9; // GB/s of a machine that takes a second
+    assertTrue(measured(1, 1, Map.of("gbytes", 0.9 * calibrated)).movesMemory());
+    assertFalse(measured(1, 1, Map.of("gbytes", 0.4 * calibrated)).movesMemory());
+    assertFalse(measured(1, 1, Map.of()).movesMemory());
   }
 
   @Test

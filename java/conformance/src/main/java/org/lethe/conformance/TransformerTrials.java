@@ -318,7 +318,8 @@ final class TransformerTrials {
     matmul(trials, DType.BF16, DType.BF16, Kernels.Layout.NT, false, 0, new Product(300, 50, 4200));
     matmul(trials, DType.BF16, DType.BF16, Kernels.Layout.NN, true, 3, new Product(50, 300, 4200));
     matmul(trials, DType.BF16, DType.F32, Kernels.Layout.TN, true, 0, new Product(300, 50, 4200));
-    matmul(trials, DType.BF16, DType.BF16, Kernels.Layout.NN, false, 0, new Product(1030, 1050, 4100));
+    matmul(
+        trials, DType.BF16, DType.BF16, Kernels.Layout.NN, false, 0, new Product(1030, 1050, 4100));
     for (Kernels.Layout layout : Kernels.Layout.values()) {
       for (int S : new int[] {13, 65, 72}) {
         trials.addForReals(
