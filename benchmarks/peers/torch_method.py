@@ -3,7 +3,7 @@
 Usage: torch_method.py MODEL_DIR LABELS.jsonl EPOCHS_REINFORCE EPOCHS_FINETUNE BATCH [compile]
 LABELS.jsonl is Lethe's for the same text: its input_ids are the blocks, its labels what is fine-tuned on. Labels are made here as
 well, from the original blocks in place of their translations (the same work). Weights are fp32, products bf16 by autocast, as
-Lethe's are. Prints the seconds of each phase and of all, loading and writing the model included.
+Lethe's are. Prints the seconds of each phase, loading and writing the model included.
 """
 
 import copy
@@ -22,10 +22,12 @@ def autocast():
     return torch.autocast("cpu", dtype=torch.bfloat16)
 
 
-def batches(rows, size):
-    """Blocks of one length side by side."""
+def batches(rows, size, filler):
+    """Blocks side by side, filled up at the end to the longest, as Lethe does: attention is causal, and what is filled up has no label."""
     for start in range(0, len(rows), size):
-        yield torch.tensor(rows[start : start + size])
+        batch = rows[start : start + size]
+        length = max(map(len, batch))
+        yield torch.tensor([row + [filler] * (length - len(row)) for row in batch])
 
 
 def train(model, blocks, labels, epochs, size, rate, compiled):
@@ -33,7 +35,7 @@ def train(model, blocks, labels, epochs, size, rate, compiled):
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0, fused=True)
     model.train()
     for _ in range(epochs):
-        for ids, wanted in zip(batches(blocks, size), batches(labels, size)):
+        for ids, wanted in zip(batches(blocks, size, 0), batches(labels, size, -100)):
             optimizer.zero_grad(set_to_none=True)
             with autocast():
                 loss = run(input_ids=ids, labels=wanted).loss
@@ -47,7 +49,7 @@ def label(baseline, reinforced, blocks):
     for model in (baseline, reinforced):
         model.eval()
     with torch.no_grad(), autocast():
-        for ids in batches(blocks, 1):
+        for ids in batches(blocks, 1, 0):
             g = baseline(input_ids=ids, use_cache=False).logits[0].float()
             r = reinforced(input_ids=ids, use_cache=False).logits[0].float()
             excess = torch.relu(r - g)
@@ -59,10 +61,8 @@ def main():
     folder, file, first, second, size = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:6])
     compiled = "compile" in sys.argv
     lines = [json.loads(line) for line in open(file)]
-    length = max(len(line["input_ids"]) for line in lines)
-    lines = [line for line in lines if len(line["input_ids"]) == length]
     blocks = [line["input_ids"] for line in lines]
-    start = last = time.perf_counter()
+    last = time.perf_counter()
 
     def lap(what):
         nonlocal last
@@ -80,7 +80,7 @@ def main():
     with tempfile.TemporaryDirectory() as out:
         baseline.save_pretrained(out)
     lap("fine-tune")
-    print(f"{'all':10s} {last - start:7.1f} s, {len(blocks)} blocks of {length} tokens")
+    print(f"{len(blocks)} blocks of at most {max(map(len, blocks))} tokens")
 
 
 main()
