@@ -76,12 +76,12 @@ public final class LlamaWeights implements ParameterSource, AutoCloseable {
 
   private void fill(ParameterSource source) {
     zeroGaps();
-    boolean rounded = flat.dtype() == DType.BF16 && low == null;
     var converted = new ArrayList<LlamaParameters.Parameter>();
     for (LlamaParameters.Parameter p : parameters.parameters()) {
-      MemorySegment stored = rounded ? source.bf16(p.name()) : null;
+      MemorySegment stored = flat.dtype() == DType.BF16 ? source.bf16(p.name()) : null;
       if (stored != null) {
         parameters.tensor(p.name()).copyFrom(stored);
+        zeroLow(p.first(), p.elements());
       } else {
         converted.add(p);
       }
@@ -97,11 +97,15 @@ public final class LlamaWeights implements ParameterSource, AutoCloseable {
     for (LlamaParameters.Parameter p : parameters.parameters()) {
       if (p.first() > end) {
         device.kernels().fill(flat.view("gap", end, p.first() - end), 0);
-        if (low != null) {
-          device.kernels().fill(low.cast("gap", DType.BF16, 2 * end, p.first() - end), 0);
-        }
+        zeroLow(end, p.first() - end);
       }
       end = p.first() + p.elements();
+    }
+  }
+
+  private void zeroLow(long first, long count) {
+    if (low != null) {
+      device.kernels().fill(low.cast("zeros", DType.BF16, 2 * first, count), 0);
     }
   }
 
