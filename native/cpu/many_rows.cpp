@@ -60,11 +60,6 @@ void gather(const Operand &x, int64_t i, int64_t begin, int64_t words, Keep keep
   }
 }
 
-struct Range {
-  int64_t begin, end;
-  int64_t size() const { return end - begin; }
-};
-
 // Rows of A, 2 kStrip at a time: strips of kStrip, word (r, k) of a strip at [k * kStrip + r].
 struct Strips {
   static constexpr int64_t kRows = W;
@@ -98,7 +93,7 @@ struct Tile {
   int64_t rows, columns;  // at most kStrip and kColumns
 };
 
-// of a strip and a panel
+// A tile, of a strip and a panel of so many words.
 template <class C>
 void multiply_tile(const Tile<C> &to, const Word *a, const Word *b, int64_t words) {
   Floats sum[kStrip][kWide];
@@ -143,6 +138,10 @@ void multiply_tile(const Tile<C> &to, const Word *a, const Word *b, int64_t word
   }
 }
 
+struct Range {
+  int64_t begin, end;
+};
+
 // C = or += A B; what is Shared and what is each thread's Own are Strips of A and Panels of B, one of each.
 template <class Shared, class Own, class C>
 void multiply(lethe_device *device, C *c, int64_t ld_c, const Operand &shared, const Operand &own, bool accumulate) {
@@ -161,16 +160,17 @@ void multiply(lethe_device *device, C *c, int64_t ld_c, const Operand &shared, c
   Word *const of_threads = of_all + shared_rows * depth;
   float *const sums = apart ? reinterpret_cast<float *>(of_threads + threads * own_rows * depth) : nullptr;
 
-  // The tiles of a block of A and one of B, which begin at a row and a column of C, for a stretch of the contraction.
+  // The tiles of a block of A and one of B, where they meet in C, for a stretch of the contraction.
+  const int64_t M = rows_are_own ? own.rows : shared.rows, N = rows_are_own ? shared.rows : own.rows;
   const auto tiles = [&](const Word *strips, Range rows, const Word *panels, Range columns, int64_t k, bool first, bool last) {
-    const int64_t right = min(columns.end, rows_are_own ? shared.rows : own.rows), bottom = min(rows.end, rows_are_own ? own.rows : shared.rows);
+    const int64_t right = min(columns.end, N), bottom = min(rows.end, M);
     for (int64_t column = columns.begin; column < right; column += kColumns) {
       const Word *const panel = panels + (column - columns.begin) * depth;
       for (int64_t row = rows.begin; row < bottom; row += kStrip) {
         const Word *const strip = strips + (row - rows.begin) * depth;
         const int64_t n = min(kStrip, bottom - row);
-        float *const kept = !apart ? nullptr
-                            : rows_are_own ? sums + row * ld_sums + (column - columns.begin) : sums + (row - rows.begin) * ld_sums + column;
+        const int64_t of_sums = rows_are_own ? row * ld_sums + column - columns.begin : (row - rows.begin) * ld_sums + column;
+        float *const kept = apart ? sums + of_sums : nullptr;
         if (apart && !last) {
           multiply_tile(Tile<float>{kept, ld_sums, !first, nullptr, 0, n, kColumns}, strip, panel, k);
         } else {

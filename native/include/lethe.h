@@ -97,7 +97,7 @@ LETHE_API lethe_status lethe_describe(lethe_device *device, char *buffer, int64_
 
 /* Fresh device memory, aligned to 64 bytes, contents undefined. bytes >= 1. */
 LETHE_API lethe_status lethe_allocate(lethe_device *device, int64_t bytes, void **address);
-/* NULL is allowed; an address that lethe_allocate did not give is LETHE_INVALID_ARGUMENT. */
+/* NULL is allowed; an address that lethe_allocate did not give is LETHE_INVALID_ARGUMENT. A device may keep the memory for later. */
 LETHE_API lethe_status lethe_free(lethe_device *device, void *address);
 
 /* bytes >= 0. Host memory may be pageable: the call returns when the host side may be reused or read. */
