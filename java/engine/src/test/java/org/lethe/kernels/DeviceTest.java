@@ -186,6 +186,24 @@ class DeviceTest {
     }
   }
 
+  /** A device may keep memory for later, but no more than was in use at a time. */
+  @Test
+  @Tag("resident")
+  void whatIsKeptWasOnceInUse() throws IOException {
+    try (Device device = TestedDevices.openAny()) {
+      long before = residentBytes();
+      for (int i = 0; i < 48; i++) {
+        long megabytes = 4L * (1 + i * 7 % 16);
+        try (Tensor x = device.allocate("x", DType.F32, megabytes << 18)) {
+          device.kernels().fill(x, i);
+          assertEquals(i, x.view("last", x.elements() - 1, 1).toFloats()[0]);
+        }
+      }
+      long grown = residentBytes() - before;
+      assertTrue(grown < 128 << 20, "tensors of at most 64 MiB left " + grown + " bytes behind");
+    }
+  }
+
   @Test
   void devicesThatAreClosedLeaveNothingBehind() throws IOException {
     long before = 0;
