@@ -46,7 +46,12 @@ Memory::Block Memory::take(size_t bytes) {
   } else {
     const size_t used = used_bytes_ + bytes;
     unmap_kept(most_used_ > used ? most_used_ - used : 0);
-    block.start = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    const auto map = [bytes] { return mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0); };
+    block.start = map();
+    if (block.start == MAP_FAILED && kept_bytes_ > 0) {
+      unmap_kept(0);
+      block.start = map();
+    }
     if (block.start == MAP_FAILED) return block;
   }
   used_bytes_ += block.mapped;
