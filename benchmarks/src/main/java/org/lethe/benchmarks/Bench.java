@@ -52,10 +52,10 @@ public final class Bench {
    */
   private static final int DOUBTS = 4;
 
-  /** As many that one odd process among them does not move an end of the 99% interval. */
-  private static final int FORKS = 9;
-
   private static final Duration PAUSE = Duration.ofSeconds(20);
+
+  /** So many that one odd process among them does not move an end of the 99% interval. */
+  private static final int FORKS = 9;
 
   private static final Map<String, String> QUICK_PARAMETERS =
       Map.of("sizes", "SMOLLM2", "dtype", "BF16", "product", "GATE_UP");
@@ -195,7 +195,7 @@ public final class Bench {
   }
 
   /**
-   * Compares. What seems slower is measured again some minutes long, and has to be slower each
+   * Compares. What seems slower is measured again for a few minutes, and has to be slower each
    * time: a machine has phases, as when its memory is fast and its cores are slow.
    */
   private int judge(CommandLineOptions commandLine, Results baseline, Results results)

@@ -2,15 +2,12 @@ package org.lethe.text;
 
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
-import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import org.jspecify.annotations.Nullable;
 import org.lethe.format.Checkpoint;
 import org.lethe.kernels.DType;
 import org.lethe.kernels.Device;
-import org.lethe.model.KeyValueCache;
-import org.lethe.model.Llama;
 import org.lethe.model.LlamaConfig;
 import org.lethe.model.LlamaWeights;
 import org.lethe.model.ParameterSource;
@@ -65,9 +62,6 @@ public final class ModelFiles implements AutoCloseable {
     LlamaConfig config = checkpoint.config();
     LlamaWeights weights = LlamaWeights.load(device, config, new WhileGood(), dtype, exact);
     try {
-      if (!exact && !tokenizer.isDone()) {
-        rehearse(weights);
-      }
       Tokenizer read = tokenizer();
       read.check(config);
       var model = new LanguageModel(weights, read);
@@ -76,14 +70,6 @@ public final class ModelFiles implements AutoCloseable {
     } catch (RuntimeException | Error e) {
       weights.close();
       throw e;
-    }
-  }
-
-  /** A token that nobody hears: binding the kernels it takes is a fifth of a start. */
-  private static void rehearse(LlamaWeights weights) {
-    try (var llama = new Llama(weights);
-        var cache = new KeyValueCache(weights, 1, 1)) {
-      var _ = llama.decode(List.of(new int[] {weights.config().bosToken()}), cache);
     }
   }
 
