@@ -1,7 +1,7 @@
-// Matrix products in bf16 with AVX512_BF16, of any operands, in the manner of Goto and van de Geijn (2008): both are packed in blocks, so
-// that the inner loop reads them in order. Blocks of the smaller one are packed by all threads, and read by all of them from the last
-// cache; blocks of the larger one by each thread for itself, and stay in its own cache. An element's bits depend on its row of A, its
-// column of B and K alone.
+// Matrix products in bf16 with AVX512_BF16 or in tiles of AMX, of any operands, in the manner of Goto and van de Geijn (2008): both are
+// packed in blocks, so that the inner loop reads them in order. Blocks of the smaller one are packed by all threads, and read by all of
+// them from the last cache; blocks of the larger one by whichever thread is free, for itself, and stay in its own cache. An element's bits
+// depend on its row of A, its column of B and K alone.
 #include <type_traits>
 
 #include "tiles.h"
@@ -9,13 +9,22 @@
 namespace lethe::LETHE_TIER {
 namespace {
 
-constexpr int kStrip = 8;  // rows of a tile of C
-constexpr int kWide = 3;   // its vectors: 24 registers of 32
-constexpr int64_t kColumns = int64_t{kWide} * W;
 constexpr int64_t kDepth = 2048;             // words that are contracted at a time, at most
-constexpr int64_t kOwn = 1 << 17;            // words of a thread's block: 512 KiB
 constexpr int64_t kShared = 1 << 21;         // words of the block of all threads: 8 MiB
+constexpr int64_t kPartsPerThread = 4;       // a core can be slower than its neighbour
 constexpr int64_t kWorkPerThread = 1 << 20;  // multiplications worth a thread of their own
+#ifdef __AMX_BF16__
+constexpr int64_t kStrip = 2 * W;  // rows of a piece of C: two by two tiles
+constexpr int64_t kColumns = 2 * W;
+constexpr int64_t kOwn = 3 << 16;  // words of a thread's block: 768 KiB
+constexpr int64_t kChunk = 288;    // words that are contracted in registers, at most: a unit of so many stays in the first cache
+#else
+constexpr int64_t kStrip = 8;  // rows of a piece of C
+constexpr int kWide = 3;       // its vectors: 24 registers of 32
+constexpr int64_t kColumns = int64_t{kWide} * W;
+constexpr int64_t kOwn = 1 << 17;  // words of a thread's block: 512 KiB
+constexpr int64_t kChunk = kDepth;
+#endif
 
 // Element (i, k), k along the contraction, is at first[i * ld + k], or at first[k * ld + i] where `across`.
 struct Operand {
@@ -25,87 +34,252 @@ struct Operand {
   int64_t rows, K;
 };
 
-// keep(k, words begin + k of the rows i to i + W of x), for words up to a multiple of W; 0 where x has none.
-template <class Keep>
-void gather(const Operand &x, int64_t i, int64_t begin, int64_t words, Keep keep) {
-  const int64_t n = min(W, x.rows - i);
-  if (n <= 0) {
-    for (int64_t k = 0; k < words; ++k) keep(k, all(0));
-  } else if (x.across) {
-    const auto zip_rows = [&](auto part) {
-      for (int64_t k = 0; k < words; ++k) {
-        const int64_t row = 2 * (begin + k);
-        const Bf16 *from = x.first + row * x.ld + i;
-        const Ints low = load_u16(from, part), high = row + 1 < x.K ? load_u16(from + x.ld, part) : all(0);
-        keep(k, bit_or(low, shift_left<16>(high)));
-      }
-    };
-    if (n == W) {
-      zip_rows(Full{});
-    } else {
-      zip_rows(Tail{static_cast<int>(n)});
+struct Range {
+  int64_t begin, end;
+};
+
+// The W words from word k on of the W rows from row i on; 0 where x has none. In block[j] lies word k + j of each row where `by_word`, else
+// row i + j.
+template <bool by_word>
+void gather(Ints *block, const Operand &x, int64_t i, int64_t k) {
+  const int64_t n = max(0, min(W, x.rows - i)), element = 2 * k, left = x.K - element;
+  if (x.across) {
+    const Ints zip = _mm512_add_epi32(_mm512_mullo_epi32(iota(), all(0x00010001)), all(0x00100000));
+    const auto rows = static_cast<__mmask16>((1u << n) - 1);
+    const Bf16 *from = x.first + element * x.ld + i;
+#pragma GCC unroll 16
+    for (int j = 0; j < W; ++j, from += 2 * x.ld) {
+      const __m256i low = _mm256_maskz_loadu_epi16(2 * j < left ? rows : 0, from);
+      const __m256i high = _mm256_maskz_loadu_epi16(2 * j + 1 < left ? rows : 0, from + x.ld);
+      block[j] = _mm512_permutexvar_epi16(zip, _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1));
     }
   } else {
-    for (int64_t k = 0; k < words; k += W) {
-      const int64_t element = 2 * (begin + k), left = x.K - element;
-      const Bf16 *from = x.first + i * x.ld + element;
-      const auto some = left >= 2 * W ? ~__mmask32{0} : (__mmask32{1} << left) - 1;
-      Ints block[W];
+    const auto some = left >= 2 * W ? ~__mmask32{0} : (__mmask32{1} << left) - 1;
+    const Bf16 *from = x.first + i * x.ld + element;
 #pragma GCC unroll 16
-      for (int j = 0; j < W; ++j) block[j] = j < n ? _mm512_maskz_loadu_epi16(some, from + j * x.ld) : all(0);
-      transpose(block);
-#pragma GCC unroll 16
-      for (int j = 0; j < W; ++j) keep(k + j, block[j]);
+    for (int j = 0; j < W; ++j) block[j] = j < n ? _mm512_maskz_loadu_epi16(some, from + j * x.ld) : all(0);
+  }
+  if (x.across != by_word) transpose(block);
+}
+
+// The words of rows of x as Units, `depth` words apart: in the order in which they lie in memory, W words of W rows at a time.
+template <class Units>
+void pack(Word *out, int64_t depth, const Operand &x, Range rows, Range words) {
+  const auto part = [&](int64_t i, int64_t k) { Units::pack(out + (i - rows.begin) * depth, depth, x, i, k, k - words.begin); };
+  if (x.across) {
+    for (int64_t k = words.begin; k < words.end; k += W) {
+      for (int64_t i = rows.begin; i < rows.end; i += Units::kRows) part(i, k);
+    }
+  } else {
+    for (int64_t i = rows.begin; i < rows.end; i += Units::kRows) {
+      for (int64_t k = words.begin; k < words.end; k += W) part(i, k);
     }
   }
 }
 
-// Rows of A, 2 kStrip at a time: strips of kStrip, word (r, k) of a strip at [k * kStrip + r].
-struct Strips {
-  static constexpr int64_t kRows = W;
-  static void pack(Word *out, int64_t depth, const Operand &a, int64_t i, int64_t begin, int64_t words) {
-    gather(a, i, begin, words, [&](int64_t k, Ints rows) {
-      Word *const low = out + k * kStrip;
-      _mm256_storeu_si256(reinterpret_cast<__m256i *>(low), _mm512_castsi512_si256(rows));
-      _mm256_storeu_si256(reinterpret_cast<__m256i *>(low + depth * kStrip), _mm512_extracti64x4_epi64(rows, 1));
-    });
-  }
-};
-
-// Columns of B, kColumns at a time: word (k, column) of a panel at [k * kColumns + column].
-struct Panels {
-  static constexpr int64_t kRows = kColumns;
-  static void pack(Word *out, int64_t, const Operand &b, int64_t i, int64_t begin, int64_t words) {
-    for (int v = 0; v < kWide; ++v) {
-      gather(b, i + v * W, begin, words, [&](int64_t k, Ints columns) { store_words(out + k * kColumns + v * W, columns); });
-    }
-  }
-};
-
-// Where a tile of C goes: to `c`, with what is in `c` added to it where it accumulates, and `sums` where there are any.
+// Where a piece of C goes: to `c`, with what is in `c` added to it where it accumulates, and `sums` where there are any.
 template <class C>
-struct Tile {
+struct Piece {
   C *c;
   int64_t ld;
   bool accumulate;
   const float *sums;
   int64_t ld_sums;
   int64_t rows, columns;  // at most kStrip and kColumns
+
+  void fetch(int64_t r) const {
+    for (int64_t column = 0; column < kColumns; column += 64 / sizeof(C)) __builtin_prefetch(c + r * ld + column, 1);
+  }
+
+  // The vector at row r and column `column`.
+  void keep(int64_t r, int64_t column, Floats value) const {
+    const int64_t left = columns - column;
+    if (left >= W) {
+      keep(r, column, value, Full{});
+    } else if (left > 0) {
+      keep(r, column, value, Tail{static_cast<int>(left)});
+    }
+  }
+
+ private:
+  template <class Part>
+  void keep(int64_t r, int64_t column, Floats value, Part part) const {
+    C *const to = c + r * ld + column;
+    if (sums != nullptr) value = value + load(sums + r * ld_sums + column);
+    if (accumulate) value = value + load(to, part);
+    store(to, value, part);
+  }
 };
 
-// A tile, of a strip and a panel of so many words.
+// A chunk of the contraction: words of a strip and of a panel, whether it is the first or the last of a stretch, and the words of what is
+// shared that are read next.
+struct Chunk {
+  int64_t words;
+  bool first, last;
+  const Word *next;
+  int64_t next_words;
+};
+
+#ifdef __AMX_BF16__
+
+constexpr int64_t kTile = W * W;
+
+// Rows of A, kStrip at a time: for every W words two tiles, one above the other.
+struct Strips {
+  static constexpr int64_t kUnit = kStrip, kRows = kStrip;
+  static void pack(Word *out, int64_t, const Operand &a, int64_t i, int64_t k, int64_t at) {
+    Ints block[W];
+    for (int64_t tile = 0; tile < 2; ++tile) {
+      gather<false>(block, a, i + tile * W, k);
+      Word *const to = out + (2 * at / W + tile) * kTile;
+      for (int64_t j = 0; j < W; ++j) store_words(to + j * W, block[j]);
+    }
+  }
+};
+
+// Columns of B, kColumns at a time: for every W words two tiles, side by side.
+struct Panels {
+  static constexpr int64_t kUnit = kColumns, kRows = kColumns;
+  static void pack(Word *out, int64_t, const Operand &b, int64_t i, int64_t k, int64_t at) {
+    Ints block[W];
+    for (int64_t tile = 0; tile < 2; ++tile) {
+      gather<true>(block, b, i + tile * W, k);
+      Word *const to = out + (2 * at / W + tile) * kTile;
+      for (int64_t j = 0; j < W; ++j) store_words(to + j * W, block[j]);
+    }
+  }
+};
+
+inline void store_both(float *to, Floats low, Floats high) {
+  store(to, low);
+  store(to + W, high);
+}
+inline void store_both(Bf16 *to, Floats low, Floats high) { _mm512_storeu_si512(to, narrow_both(low, high)); }
+
+// The tiles of a whole piece to C.
+template <bool accumulate, class C>
+void keep_whole(const Piece<C> &to, const float *sums) {
+  C *c = to.c;
+  for (int64_t tile = 0; tile < 4; tile += 2) {
+#pragma GCC unroll 4
+    for (int64_t r = 0; r < W; ++r, c += to.ld) {
+      const float *const low = sums + tile * kTile + r * W, *const high = low + kTile;
+      if constexpr (accumulate) {
+        store_both(c, load(low) + load(c), load(high) + load(c + W));
+      } else {
+        store_both(c, load(low), load(high));
+      }
+    }
+  }
+}
+
 template <class C>
-void multiply_tile(const Tile<C> &to, const Word *a, const Word *b, int64_t words) {
+void keep_tiles(const Piece<C> &to, const float *sums) {
+  const bool whole = to.rows == kStrip && to.columns == kColumns && to.sums == nullptr;
+  if (whole && to.accumulate) {
+    keep_whole<true>(to, sums);
+  } else if (whole) {
+    keep_whole<false>(to, sums);
+  } else {
+    for (int64_t r = 0; r < to.rows; ++r) {
+      const float *const row = sums + (r / W * 2 * W + r % W) * W;
+      to.keep(r, 0, load(row));
+      to.keep(r, W, load(row + kTile));
+    }
+  }
+}
+
+// A piece of C, of a strip and a panel. Its sums stay in `sums` between chunks. What is each thread's own is read past the first cache, which
+// what is shared fills; meanwhile the lines that are needed next come nearer.
+template <bool rows_are_own, class C>
+[[gnu::noinline]] void multiply_piece(const Piece<C> &to, const Word *a, const Word *b, float *sums, const Chunk &chunk) {
+  constexpr int64_t kLine = W * sizeof(Word);
+  const int64_t steps = divide_up(chunk.words, W), rows = chunk.last ? to.rows : 0;
+  const int64_t rows_a_step = divide_up(rows, steps), words_a_step = round_up(divide_up(chunk.next_words, steps), W);
+  asm volatile("" ::: "memory");  // the intrinsics of GCC 12 do not say that tiles are loaded from memory
+  if (chunk.first) {
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+  } else {
+    _tile_loadd(0, sums, kLine);
+    _tile_loadd(1, sums + kTile, kLine);
+    _tile_loadd(2, sums + 2 * kTile, kLine);
+    _tile_loadd(3, sums + 3 * kTile, kLine);
+  }
+  const Word *next = chunk.next;
+  for (int64_t step = 0, row = 0; step < steps; ++step, a += 2 * kTile, b += 2 * kTile) {
+    if constexpr (rows_are_own) {
+      _tile_stream_loadd(4, a, kLine);
+      _tile_loadd(6, b, kLine);
+      _tile_dpbf16ps(0, 4, 6);
+      _tile_stream_loadd(5, a + kTile, kLine);
+      _tile_dpbf16ps(2, 5, 6);
+      _tile_loadd(7, b + kTile, kLine);
+      _tile_dpbf16ps(1, 4, 7);
+    } else {
+      _tile_loadd(4, a, kLine);
+      _tile_stream_loadd(6, b, kLine);
+      _tile_dpbf16ps(0, 4, 6);
+      _tile_stream_loadd(7, b + kTile, kLine);
+      _tile_dpbf16ps(1, 4, 7);
+      _tile_loadd(5, a + kTile, kLine);
+      _tile_dpbf16ps(2, 5, 6);
+    }
+    _tile_dpbf16ps(3, 5, 7);
+    for (const int64_t end = min(row + rows_a_step, rows); row < end; ++row) to.fetch(row);
+    for (const Word *const end = next + words_a_step; next < end; next += W) __builtin_prefetch(next, 0, 2);
+  }
+  _tile_stored(0, sums, kLine);
+  _tile_stored(1, sums + kTile, kLine);
+  _tile_stored(2, sums + 2 * kTile, kLine);
+  _tile_stored(3, sums + 3 * kTile, kLine);
+  asm volatile("" ::: "memory");
+  if (chunk.last) keep_tiles(to, sums);
+}
+
+#else
+
+// Rows of A, 2 kStrip at a time: strips of kStrip, word (r, k) of a strip at [k * kStrip + r].
+struct Strips {
+  static constexpr int64_t kUnit = kStrip, kRows = W;
+  static void pack(Word *out, int64_t depth, const Operand &a, int64_t i, int64_t k, int64_t at) {
+    Ints block[W];
+    gather<true>(block, a, i, k);
+    for (int64_t j = 0; j < W; ++j) {
+      Word *const low = out + (at + j) * kStrip;
+      _mm256_storeu_si256(reinterpret_cast<__m256i *>(low), _mm512_castsi512_si256(block[j]));
+      _mm256_storeu_si256(reinterpret_cast<__m256i *>(low + depth * kStrip), _mm512_extracti64x4_epi64(block[j], 1));
+    }
+  }
+};
+
+// Columns of B, kColumns at a time: word (k, column) of a panel at [k * kColumns + column].
+struct Panels {
+  static constexpr int64_t kUnit = kColumns, kRows = kColumns;
+  static void pack(Word *out, int64_t, const Operand &b, int64_t i, int64_t k, int64_t at) {
+    Ints block[W];
+    for (int v = 0; v < kWide; ++v) {
+      gather<true>(block, b, i + v * W, k);
+      for (int64_t j = 0; j < W; ++j) store_words(out + (at + j) * kColumns + v * W, block[j]);
+    }
+  }
+};
+
+// A piece of C, of a strip and a panel.
+template <bool, class C>
+void multiply_piece(const Piece<C> &to, const Word *a, const Word *b, float *, const Chunk &chunk) {
   Floats sum[kStrip][kWide];
 #pragma GCC unroll 8
   for (int r = 0; r < kStrip; ++r) {
 #pragma GCC unroll 4
     for (int v = 0; v < kWide; ++v) sum[r][v] = zero();
-    if (r < to.rows && to.accumulate) {
-      for (int line = 0; line < kWide; ++line) __builtin_prefetch(to.c + r * to.ld + line * W, 1);
-    }
   }
-  for (int64_t k = 0; k < words; ++k, a += kStrip, b += kColumns) {
+  if (to.accumulate) {
+    for (int64_t r = 0; r < to.rows; ++r) to.fetch(r);
+  }
+  for (int64_t k = 0; k < chunk.words; ++k, a += kStrip, b += kColumns) {
     Ints right[kWide];
 #pragma GCC unroll 4
     for (int v = 0; v < kWide; ++v) right[v] = load_words(b + v * W);
@@ -116,99 +290,115 @@ void multiply_tile(const Tile<C> &to, const Word *a, const Word *b, int64_t word
       for (int v = 0; v < kWide; ++v) sum[r][v] = Pairs::multiply_add(sum[r][v], right[v], left);
     }
   }
-  const auto finish = [&](int r, int v, auto part) {
-    C *c = to.c + r * to.ld + v * W;
-    Floats value = sum[r][v];
-    if (to.sums != nullptr) value = value + load(to.sums + r * to.ld_sums + v * W);
-    if (to.accumulate) value = value + load(c, part);
-    store(c, value, part);
-  };
 #pragma GCC unroll 8
   for (int r = 0; r < kStrip; ++r) {
     if (r >= to.rows) break;
 #pragma GCC unroll 4
-    for (int v = 0; v < kWide; ++v) {
-      const int64_t left = to.columns - v * W;
-      if (left >= W) {
-        finish(r, v, Full{});
-      } else if (left > 0) {
-        finish(r, v, Tail{static_cast<int>(left)});
-      }
-    }
+    for (int v = 0; v < kWide; ++v) to.keep(r, v * W, sum[r][v]);
   }
 }
 
-struct Range {
-  int64_t begin, end;
-};
+#endif
 
 // C = or += A B; what is Shared and what is each thread's Own are Strips of A and Panels of B, one of each.
 template <class Shared, class Own, class C>
-void multiply(lethe_device *device, C *c, int64_t ld_c, const Operand &shared, const Operand &own, bool accumulate) {
-  constexpr bool rows_are_own = std::is_same_v<Own, Strips>;
-  const int64_t words = divide_up(own.K, 2), depth = round_up(divide_up(words, divide_up(words, kDepth)), W);
-  const auto block = [&](int64_t most, int64_t unit, int64_t n) { return min(max(most / depth / unit, 1) * unit, round_up(n, unit)); };
-  const int64_t shared_rows = block(kShared, Shared::kRows, shared.rows), own_rows = block(kOwn, Own::kRows, own.rows);
-  const int64_t worth = shared.rows * own.rows / max(1, kWorkPerThread / own.K), units = divide_up(own.rows, Own::kRows);
-  const int threads = static_cast<int>(max(1, min(device->threads, min(worth, units))));
-  // Between stretches of the contraction, sums are kept in fp32.
-  const bool apart = words > depth && sizeof(C) != sizeof(float);
-  const int64_t ld_sums = rows_are_own ? shared_rows : units * Own::kRows;
-  const int64_t sums_words = apart ? round_up(shared_rows, kColumns) * units * Own::kRows : 0;
-  Word *const of_all =
-      static_cast<Word *>(device->scratch((shared_rows * depth + threads * own_rows * depth + sums_words) * int64_t{sizeof(Word)}));
-  Word *const of_threads = of_all + shared_rows * depth;
-  float *const sums = apart ? reinterpret_cast<float *>(of_threads + threads * own_rows * depth) : nullptr;
+class Multiplication {
+ public:
+  Multiplication(lethe_device *device, C *c, int64_t ld_c, const Operand &shared, const Operand &own, bool accumulate)
+      : c_(c), ld_c_(ld_c), shared_(shared), own_(own), accumulate_(accumulate) {
+    depth_ = round_up(divide_up(words_, divide_up(words_, kDepth)), W);
+    const int64_t shared_units = divide_up(shared.rows, Shared::kRows), own_units = divide_up(own.rows, Own::kRows);
+    const int64_t worth = shared.rows * own.rows / max(1, kWorkPerThread / own.K);
+    threads_ = static_cast<int>(max(1, min(device->threads, min(worth, own_units))));
+    shared_rows_ = max(1, min(kShared / depth_ / Shared::kRows, shared_units)) * Shared::kRows;
+    own_rows_ = max(1, min(kOwn / depth_ / Own::kRows, divide_up(own_units, kPartsPerThread * threads_))) * Own::kRows;
+    apart_ = words_ > depth_ && sizeof(C) != sizeof(float);
+    ld_sums_ = kRowsAreOwn ? shared_rows_ : own_units * Own::kRows;
+    thread_words_ = own_rows_ * depth_ + divide_up(own_rows_, Own::kUnit) * kStrip * kColumns;
+    const int64_t sums = apart_ ? round_up(shared_rows_, kColumns) * own_units * Own::kRows : 0;
+    of_all_ = static_cast<Word *>(device->scratch((shared_rows_ * depth_ + threads_ * thread_words_ + sums) * int64_t{sizeof(Word)}));
+    of_threads_ = of_all_ + shared_rows_ * depth_;
+    sums_ = reinterpret_cast<float *>(of_threads_ + threads_ * thread_words_);
+  }
 
-  // The tiles of a block of A and one of B, where they meet in C, for a stretch of the contraction.
-  const int64_t M = rows_are_own ? own.rows : shared.rows, N = rows_are_own ? shared.rows : own.rows;
-  const auto tiles = [&](const Word *strips, Range rows, const Word *panels, Range columns, int64_t k, bool first, bool last) {
-    const int64_t right = min(columns.end, N), bottom = min(rows.end, M);
-    for (int64_t column = columns.begin; column < right; column += kColumns) {
-      const Word *const panel = panels + (column - columns.begin) * depth;
-      for (int64_t row = rows.begin; row < bottom; row += kStrip) {
-        const Word *const strip = strips + (row - rows.begin) * depth;
-        const int64_t n = min(kStrip, bottom - row);
-        const int64_t of_sums = rows_are_own ? row * ld_sums + column - columns.begin : (row - rows.begin) * ld_sums + column;
-        float *const kept = apart ? sums + of_sums : nullptr;
-        if (apart && !last) {
-          multiply_tile(Tile<float>{kept, ld_sums, !first, nullptr, 0, n, kColumns}, strip, panel, k);
-        } else {
-          multiply_tile(Tile<C>{c + row * ld_c + column, ld_c, accumulate || (!first && !apart), first ? nullptr : kept, ld_sums, n,
-                                min(kColumns, right - column)},
-                        strip, panel, k);
-        }
-      }
-    }
-  };
-
-#pragma omp parallel num_threads(threads)
-  {
-    const int64_t thread = omp_get_thread_num(), of = omp_get_num_threads();
-    const Range mine{units * thread / of * Own::kRows, units * (thread + 1) / of * Own::kRows};
-    Word *const of_mine = of_threads + thread * own_rows * depth;
-    for (int64_t s = 0; s < shared.rows; s += shared_rows) {
-      const Range beside{s, min(s + shared_rows, round_up(shared.rows, Shared::kRows))};
-      for (int64_t begin = 0; begin < words; begin += depth) {
-        const int64_t k = min(depth, words - begin);
-#pragma omp for schedule(static)
-        for (int64_t i = beside.begin; i < beside.end; i += Shared::kRows) {
-          Shared::pack(of_all + (i - s) * depth, depth, shared, i, begin, k);
-        }
-        for (int64_t o = mine.begin; o < mine.end; o += own_rows) {
-          const Range part{o, min(o + own_rows, mine.end)};
-          for (int64_t i = part.begin; i < part.end; i += Own::kRows) Own::pack(of_mine + (i - o) * depth, depth, own, i, begin, k);
-          if constexpr (rows_are_own) {
-            tiles(of_mine, part, of_all, beside, k, begin == 0, begin + k == words);
-          } else {
-            tiles(of_all, beside, of_mine, part, k, begin == 0, begin + k == words);
+  void run() const {
+#pragma omp parallel num_threads(threads_)
+    {
+      const Tiles tiles;
+      const int64_t thread = omp_get_thread_num(), of = omp_get_num_threads();
+      Word *const of_mine = of_threads_ + thread * thread_words_;
+      for (int64_t s = 0; s < shared_.rows; s += shared_rows_) {
+        const int64_t units = divide_up(min(shared_rows_, shared_.rows - s), Shared::kRows);
+        const Range beside{s, s + units * Shared::kRows};
+        const Range to_pack{s + units * thread / of * Shared::kRows, s + units * (thread + 1) / of * Shared::kRows};
+        for (int64_t begin = 0; begin < words_; begin += depth_) {
+          const Range stretch{begin, min(begin + depth_, words_)};
+          pack<Shared>(of_all_ + (to_pack.begin - s) * depth_, depth_, shared_, to_pack, stretch);
+#pragma omp barrier
+#pragma omp for schedule(dynamic)
+          for (int64_t o = 0; o < own_.rows; o += own_rows_) {
+            const Range part{o, o + min(own_rows_, round_up(own_.rows - o, Own::kRows))};
+            pack<Own>(of_mine, depth_, own_, part, stretch);
+            meet(beside, of_mine, part, stretch);
           }
         }
-#pragma omp barrier
       }
     }
   }
-}
+
+ private:
+  static constexpr bool kRowsAreOwn = std::is_same_v<Own, Strips>;
+
+  // All of what is shared with a part of a thread's own, for a stretch of the contraction.
+  void meet(Range beside, Word *of_mine, Range part, Range stretch) const {
+    float *const sums = reinterpret_cast<float *>(of_mine + own_rows_ * depth_);
+    const int64_t words = stretch.end - stretch.begin, chunk_words = round_up(divide_up(words, divide_up(words, kChunk)), W);
+    const int64_t pieces = divide_up(min(part.end, own_.rows) - part.begin, Own::kUnit);
+    for (int64_t s = beside.begin; s < min(beside.end, shared_.rows); s += Shared::kUnit) {
+      for (int64_t k = 0; k < words; k += chunk_words) {
+        const Word *const shared = of_all_ + (s - beside.begin) * depth_ + k * Shared::kUnit;
+        const int64_t next_words = divide_up(chunk_words * Shared::kUnit, pieces);
+        for (int64_t piece = 0; piece < pieces; ++piece) {
+          const int64_t o = part.begin + piece * Own::kUnit;
+          const Word *const own = of_mine + (o - part.begin) * depth_ + k * Own::kUnit;
+          const Chunk chunk{min(chunk_words, words - k), k == 0, k + chunk_words >= words, shared + chunk_words * Shared::kUnit + piece * next_words,
+                            next_words};
+          float *const kept = sums + piece * kStrip * kColumns;
+          if constexpr (kRowsAreOwn) {
+            multiply(own, shared, o, s, sums_ + o * ld_sums_ + s - beside.begin, kept, stretch, chunk);
+          } else {
+            multiply(shared, own, s, o, sums_ + (s - beside.begin) * ld_sums_ + o, kept, stretch, chunk);
+          }
+        }
+      }
+    }
+  }
+
+  void multiply(const Word *strip, const Word *panel, int64_t row, int64_t column, float *sums, float *kept, Range stretch,
+                const Chunk &chunk) const {
+    const int64_t M = kRowsAreOwn ? own_.rows : shared_.rows, N = kRowsAreOwn ? shared_.rows : own_.rows;
+    const int64_t rows = min(kStrip, M - row), columns = min(kColumns, N - column);
+    const bool begins = stretch.begin == 0;
+    if (apart_ && stretch.end < words_) {
+      multiply_piece<kRowsAreOwn>(Piece<float>{sums, ld_sums_, !begins, nullptr, 0, rows, kColumns}, strip, panel, kept, chunk);
+    } else {
+      const bool accumulate = accumulate_ || (!begins && !apart_);
+      multiply_piece<kRowsAreOwn>(
+          Piece<C>{c_ + row * ld_c_ + column, ld_c_, accumulate, apart_ ? sums : nullptr, ld_sums_, rows, columns}, strip, panel, kept, chunk);
+    }
+  }
+
+  C *const c_;
+  const int64_t ld_c_;
+  const Operand &shared_, &own_;
+  const bool accumulate_;
+  const int64_t words_ = divide_up(own_.K, 2);
+  int64_t depth_, shared_rows_, own_rows_, thread_words_, ld_sums_;
+  int threads_;
+  bool apart_;  // between stretches of the contraction, sums are kept in fp32
+  Word *of_all_, *of_threads_;
+  float *sums_;
+};
 
 }  // namespace
 
@@ -219,9 +409,9 @@ lethe_status many_rows(lethe_device *device, void *C, int64_t ld_c, int32_t c_dt
   with_type(c_dtype, [&](auto type) {
     auto *const c = static_cast<decltype(type) *>(C);
     if (M < N) {
-      multiply<Strips, Panels>(device, c, ld_c, a, b, accumulate == 1);
+      Multiplication<Strips, Panels, decltype(type)>(device, c, ld_c, a, b, accumulate == 1).run();
     } else {
-      multiply<Panels, Strips>(device, c, ld_c, b, a, accumulate == 1);
+      Multiplication<Panels, Strips, decltype(type)>(device, c, ld_c, b, a, accumulate == 1).run();
     }
   });
   return LETHE_OK;
