@@ -97,10 +97,10 @@ final class StepCost {
     double kv = tokens * c.kvWidth();
     add("embedding", "embedding", 1, 0, 2 * d);
     add("rmsnorm", "rmsnorm", 2 * l + 1, 5 * d, 4 * d);
-    product("q, k, v", l, c.queryWidth() + 2L * c.kvWidth(), c.width(), tokens, training);
-    product("attention output", l, c.width(), c.queryWidth(), tokens, training);
-    product("gate, up", l, 2L * c.feedForward(), c.width(), tokens, training);
-    product("down", l, c.width(), c.feedForward(), tokens, training);
+    product("q, k, v", l, l, c.queryWidth() + 2L * c.kvWidth(), c.width(), tokens, training);
+    product("attention output", l, l, c.width(), c.queryWidth(), tokens, training);
+    product("gate, up", l, l, 2L * c.feedForward(), c.width(), tokens, training);
+    product("down", l, l, c.width(), c.feedForward(), tokens, training);
     add("rope", "rope", again * l, 3 * (q + kv), 2 * (q + kv));
     double scores = 2 * q * (length + 1) / 2; // a product of queries and keys, the causal half
     add("attention", "attention", l, 2 * scores, 2 * (q + kv));
@@ -119,7 +119,7 @@ final class StepCost {
   private void head(boolean training) {
     double logits = tokens * c.vocabulary();
     long chunks = Math.ceilDiv((long) tokens, Llama.Memory.DEFAULT.headRows());
-    product("head", chunks, c.vocabulary(), c.width(), tokens / chunks, training);
+    product("head", chunks, 1, c.vocabulary(), c.width(), tokens / chunks, training);
     double part = logits / chunks;
     add(
         "cross entropy",
@@ -136,11 +136,14 @@ final class StepCost {
   private void optimizer() {
     double n = LlamaParameters.elements(c);
     costs.add(new Cost("adamw", "adamw", 1, 12 * n, n * (2 * 4 + 4 + 4 * 4)));
-    costs.add(new Cost("zero gradients", "fill", 1, 0, 4 * n));
   }
 
-  /** y (rows, out) = x (rows, in) Wᵀ; backward dx = dy W and dW (F32) += dyᵀ x. */
-  private void product(String name, long calls, long out, long in, double rows, boolean training) {
+  /**
+   * y (rows, out) = x (rows, in) Wᵀ; backward dx = dy W and dW (F32) = or += dyᵀ x: the first call
+   * for each of the weights writes it.
+   */
+  private void product(
+      String name, long calls, long weights, long out, long in, double rows, boolean training) {
     double flop = 2 * rows * out * in;
     double operands = rows * in + (double) out * in + rows * out;
     add(name, matmul("NT", out, in), calls, flop, operands);
@@ -152,7 +155,7 @@ final class StepCost {
               matmul("TN", out, in),
               calls,
               calls * flop,
-              calls * (dtype.bytes() * rows * (in + out) + 2.0 * 4 * out * in)));
+              calls * dtype.bytes() * rows * (in + out) + (2.0 * calls - weights) * 4 * out * in));
     }
   }
 

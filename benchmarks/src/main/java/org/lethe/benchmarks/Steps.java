@@ -109,7 +109,8 @@ final class Steps implements AutoCloseable {
     if (gradient == null || gradients == null || m == null || v == null) {
       throw new IllegalStateException("these steps were not made to train");
     }
-    double loss = llama.train(tokens, targets, blocks, 1f / (blocks * (length - 1)), gradients);
+    double loss =
+        llama.train(tokens, targets, blocks, 1f / (blocks * (length - 1)), gradients, false);
     device
         .kernels()
         .adamw(
@@ -120,7 +121,6 @@ final class Steps implements AutoCloseable {
             v,
             new Kernels.AdamW(1e-6f, 0.9f, 0.999f, 1e-8f, 0, 1, ++step, 1),
             0);
-    device.kernels().fill(gradient, 0);
     return finite(loss);
   }
 

@@ -119,27 +119,53 @@ public final class Llama implements AutoCloseable {
   // ---- training ---------------------------------------------------------------------------------
 
   /**
-   * Forward and backward over B blocks of T tokens: cross entropy of the labelled positions, their
-   * gradients added to {@code gradients}.
+   * Forward and backward over B blocks of T tokens: cross entropy of the labelled positions and its
+   * gradients. A step's first pass writes its gradients, whatever was there, which saves zeroing
+   * them and reading them back; further passes add theirs.
    *
    * @param tokens B T, block after block
    * @param targets B T: the token that position i is to predict, or {@link Kernels#IGNORE}
    * @param scale of the gradient: 1 / labelled tokens of the optimizer step
+   * @param gradients written, or added to
+   * @param add whether to what {@code gradients} hold
    * @return the sum of the labelled positions' losses, in nats
    */
   public double train(
-      int[] tokens, int[] targets, int blocks, float scale, LlamaParameters gradients) {
+      int[] tokens,
+      int[] targets,
+      int blocks,
+      float scale,
+      LlamaParameters gradients,
+      boolean add) {
     Activations a = prepare(tokens, blocks, memory.keep());
     Selection selection = select(a, tokens.length, targets);
     if (selection == null) {
+      if (!add) {
+        kernels.fill(gradients.flat(), 0);
+      }
       return 0;
+    }
+    if (!add) {
+      zeroAllButProducts(gradients);
     }
     forward(a, null);
     finalNorm(a);
-    head(a, selection, scale, gradients);
+    head(a, selection, scale, gradients, add);
     double loss = a.sumOfLosses(selection);
-    backward(a, gradients);
+    backward(a, gradients, add);
     return loss;
+  }
+
+  /** The gradients that no product writes: those of the norms, and of an embedding of its own. */
+  private void zeroAllButProducts(LlamaParameters gradients) {
+    kernels.fill(gradients.norm(), 0);
+    for (int l = 0; l < config.layers(); l++) {
+      kernels.fill(gradients.layers().get(l).inputNorm(), 0);
+      kernels.fill(gradients.layers().get(l).postNorm(), 0);
+    }
+    if (!config.tiedHead()) {
+      kernels.fill(gradients.embedding(), 0);
+    }
   }
 
   /**
@@ -175,7 +201,7 @@ public final class Llama implements AutoCloseable {
   private void score(Activations a, Selection selection) {
     forward(a, null);
     finalNorm(a);
-    head(a, selection, 0, null);
+    head(a, selection, 0, null, false);
   }
 
   /** Puts the labelled positions and their targets on the device; null where there are none. */
@@ -195,7 +221,11 @@ public final class Llama implements AutoCloseable {
 
   /** Output head and cross entropy over the selected rows, chunk by chunk; leaves d_normed. */
   private void head(
-      Activations a, Selection selection, float scale, @Nullable LlamaParameters gradients) {
+      Activations a,
+      Selection selection,
+      float scale,
+      @Nullable LlamaParameters gradients,
+      boolean add) {
     kernels.gatherRows(selection.selected(), a.normed, selection.rows());
     for (int i = 0; i < selection.chunks().size(); i++) {
       Activations.Chunk x = selection.chunks().get(i);
@@ -204,7 +234,7 @@ public final class Llama implements AutoCloseable {
         kernels.crossEntropy(x.loss(), null, x.logits(), x.targets(), 0);
       } else {
         kernels.crossEntropy(x.loss(), x.logits(), x.logits(), x.targets(), scale);
-        kernels.matmul(gradients.head(), x.logits(), x.inputs(), Layout.TN, true);
+        kernels.matmul(gradients.head(), x.logits(), x.inputs(), Layout.TN, add || i > 0);
         kernels.matmul(
             Objects.requireNonNull(x.dInputs()), x.logits(), parameters.head(), Layout.NN, false);
       }
@@ -281,7 +311,7 @@ public final class Llama implements AutoCloseable {
   // ---- backward ---------------------------------------------------------------------------------
 
   /** From d_normed, the gradient of the last norm's output, down to the embedding. */
-  private void backward(Activations a, LlamaParameters g) {
+  private void backward(Activations a, LlamaParameters g, boolean add) {
     Tensor dStream = a.get("d_stream");
     Tensor dNormed = a.get("d_normed");
     Tensor dAttention = a.get("d_attention");
@@ -301,16 +331,16 @@ public final class Llama implements AutoCloseable {
 
       kernels.rmsnorm(a.normed, a.rstd, null, x.middle(), null, w.postNorm(), eps);
       kernels.swiglu(a.swiglu, x.gate(), x.up());
-      kernels.matmul(dW.down(), dStream, a.swiglu, Layout.TN, true);
+      kernels.matmul(dW.down(), dStream, a.swiglu, Layout.TN, add);
       kernels.matmul(dSwiglu, dStream, w.down(), Layout.NN, false);
       kernels.swigluBackward(x.gate(), x.up(), dSwiglu, x.gate(), x.up());
-      kernels.matmul(dW.gateUp(), x.gateUp(), a.normed, Layout.TN, true);
+      kernels.matmul(dW.gateUp(), x.gateUp(), a.normed, Layout.TN, add);
       kernels.matmul(dNormed, x.gateUp(), w.gateUp(), Layout.NN, false);
       kernels.rmsnormBackward(
           dStream, dW.postNorm(), dNormed, x.middle(), w.postNorm(), a.rstd, dStream);
 
       kernels.rmsnorm(a.normed, a.rstd, null, x.input(), null, w.inputNorm(), eps);
-      kernels.matmul(dW.output(), dStream, x.attention(), Layout.TN, true);
+      kernels.matmul(dW.output(), dStream, x.attention(), Layout.TN, add);
       kernels.matmul(dAttention, dStream, w.output(), Layout.NN, false);
       kernels.attentionBackward(
           d.dQ(),
@@ -325,7 +355,7 @@ public final class Llama implements AutoCloseable {
           a.heads,
           workspace);
       kernels.rope(d.dQk(), table(), a.positions, true);
-      kernels.matmul(dW.qkv(), d.dQkv(), a.normed, Layout.TN, true);
+      kernels.matmul(dW.qkv(), d.dQkv(), a.normed, Layout.TN, add);
       kernels.matmul(dNormed, d.dQkv(), w.qkv(), Layout.NN, false);
       kernels.rmsnormBackward(
           dStream, dW.inputNorm(), dNormed, x.input(), w.inputNorm(), a.rstd, dStream);

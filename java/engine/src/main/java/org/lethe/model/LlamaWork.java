@@ -20,6 +20,7 @@ public final class LlamaWork {
   private final double f;
   private final double queries;
   private final double qkv;
+  private double gradientMoves = 1; // of an element of a gradient, in a pass
   private final List<Operation> operations = new ArrayList<>();
 
   private LlamaWork(
@@ -36,20 +37,25 @@ public final class LlamaWork {
     qkv = config.queryWidth() + 2.0 * config.kvWidth();
   }
 
-  /** Forward and backward over {@code blocks} of {@code length} tokens, every one labelled. */
+  /**
+   * Forward and backward over {@code passes} times {@code blocks} of {@code length} tokens, every
+   * one labelled. The first pass writes its gradients, the others add theirs.
+   */
   public static List<Operation> training(
       LlamaConfig config,
       DType dtype,
       DType gradientType,
       int blocks,
+      int passes,
       int length,
       Llama.Memory memory) {
     Kernels.Heads heads = Activations.heads(config, blocks, Llama.padded(blocks, length));
     var work = new LlamaWork(config, dtype, gradientType, memory, heads);
+    work.gradientMoves = (2.0 * passes - 1) / passes;
     work.forward();
     work.head();
     work.backward();
-    return work.operations;
+    return work.operations.stream().map(operation -> operation.times(passes)).toList();
   }
 
   /** The logits of a block of {@code length} tokens. */
@@ -88,7 +94,8 @@ public final class LlamaWork {
     add("head gather", moved(2 * n * d));
     add("head logits", product(rows, v, d, e).times(chunks));
     add("head cross entropy", moved(2 * n * v));
-    add("head d_weight", weightGradient(v, d, rows).times(chunks));
+    double moves = (2 * chunks - 2) / chunks + gradientMoves / chunks;
+    add("head d_weight", weightGradient(v, d, rows, moves).times(chunks));
     add("head d_input", product(rows, d, v, e).times(chunks));
     add("head scatter", moved(2 * n * d));
   }
@@ -103,17 +110,17 @@ public final class LlamaWork {
     }
     add("backward norms, forward", moved(2 * 2 * n * d).times(layers));
     add("backward swiglu, forward", moved(3 * n * f).times(layers));
-    add("backward down, d_weight", weightGradient(d, f, n).times(layers));
+    add("backward down, d_weight", weightGradient(d, f, n, gradientMoves).times(layers));
     add("backward down, d_input", product(n, f, d, e).times(layers));
     add("backward swiglu", moved(5 * n * f).times(layers));
-    add("backward gate and up, d_weight", weightGradient(2 * f, d, n).times(layers));
+    add("backward gate and up, d_weight", weightGradient(2 * f, d, n, gradientMoves).times(layers));
     add("backward gate and up, d_input", product(n, d, 2 * f, e).times(layers));
     add("backward norms", moved(2 * 4 * n * d).times(layers));
-    add("backward output, d_weight", weightGradient(d, queries, n).times(layers));
+    add("backward output, d_weight", weightGradient(d, queries, n, gradientMoves).times(layers));
     add("backward output, d_input", product(n, queries, d, e).times(layers));
     add("backward attention", attention(5, 2 * qkv + 2 * queries).times(layers));
     add("backward rope", moved(2 * n * (queries + config.kvWidth())).times(layers));
-    add("backward qkv, d_weight", weightGradient(qkv, d, n).times(layers));
+    add("backward qkv, d_weight", weightGradient(qkv, d, n, gradientMoves).times(layers));
     add("backward qkv, d_input", product(n, d, qkv, e).times(layers));
     add("backward embedding", new Operation("", 0, n * d * (e + 2 * g), false));
   }
@@ -127,9 +134,9 @@ public final class LlamaWork {
         false);
   }
 
-  /** (rows, columns) += over {@code tokens}. */
-  private Operation weightGradient(double rows, double columns, double tokens) {
-    return product(rows, columns, tokens, 2 * g);
+  /** (rows, columns) = or += over {@code tokens}. */
+  private Operation weightGradient(double rows, double columns, double tokens, double moves) {
+    return product(rows, columns, tokens, moves * g);
   }
 
   /** {@code products} of D over every pair; {@code width} elements a token read and written. */

@@ -202,18 +202,16 @@ public final class Trainer {
    * @return its operations, in order
    */
   public static List<Operation> work(LlamaConfig config, TrainingOptions options, int length) {
-    List<Operation> pass =
+    List<Operation> passes =
         LlamaWork.training(
             config,
             options.dtype(),
             options.gradientType(),
             options.batch(),
+            options.accumulate(),
             length,
             options.memory());
-    return Stream.concat(
-            pass.stream().map(operation -> operation.times(options.accumulate())),
-            TrainingState.work(config, options).stream())
-        .toList();
+    return Stream.concat(passes.stream(), TrainingState.work(config, options).stream()).toList();
   }
 
   /** Deletes the checkpoints of a run whose result is written elsewhere. */
@@ -236,7 +234,8 @@ public final class Trainer {
               batch.targets,
               batch.blocks,
               1f / Math.max(1, labelled),
-              state.gradients());
+              state.gradients(),
+              i > 0);
     }
     loss /= Math.max(1, labelled);
     double norm = state.gradientNorm();

@@ -31,7 +31,7 @@ import tools.jackson.databind.json.JsonMapper;
 
 /**
  * What a training step changes: exact weights, their gradients, AdamW's moments. Checkpoints hold
- * all of it but the gradients, which are zero between steps.
+ * all of it but the gradients, which every step writes anew.
  */
 final class TrainingState implements AutoCloseable {
   private static final String PREFIX = "checkpoint-";
@@ -90,8 +90,7 @@ final class TrainingState implements AutoCloseable {
     double moments = n * 2 * 2 * options.momentType().bytes();
     return List.of(
         new Operation("step gradient norm", 0, g, false),
-        new Operation("step AdamW", 0, g + exact + moments, false),
-        new Operation("step zero gradients", 0, g, false));
+        new Operation("step AdamW", 0, g + exact + moments, false));
   }
 
   LlamaParameters gradients() {
@@ -118,10 +117,9 @@ final class TrainingState implements AutoCloseable {
     return null;
   }
 
-  /** AdamW, and the gradients are zero again. */
+  /** AdamW. */
   void update(Kernels.AdamW how) {
     kernels.adamw(weights.parameters().flat(), weights.low(), gradient, m, v, how, 0);
-    kernels.fill(gradient, 0);
   }
 
   // ---- checkpoints ------------------------------------------------------------------------------

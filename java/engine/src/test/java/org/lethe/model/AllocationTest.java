@@ -33,7 +33,7 @@ class AllocationTest {
             device.allocate("gradients", DType.F32, weights.parameters().flat().elements())) {
       device.kernels().fill(flat, 0);
       var gradients = new LlamaParameters(tiny.config(), flat);
-      assertEquals(0, leastAllocated(() -> llama.train(tokens, targets, 1, 1, gradients)));
+      assertEquals(0, leastAllocated(() -> llama.train(tokens, targets, 1, 1, gradients, false)));
       assertEquals(0, leastAllocated(() -> llama.loss(tokens, targets, 1)));
       assertEquals(0, leastAllocated(() -> llama.decode(next, cache)));
     }

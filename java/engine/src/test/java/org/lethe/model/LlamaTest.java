@@ -168,6 +168,27 @@ class LlamaTest {
       assertEquals(0, gradients.train(tokens, targets, 1, 1));
       assertEquals(0, llama.loss(tokens, targets, 1));
       assertArrayEquals(new float[gradients.all().length], gradients.all());
+      assertEquals(0, gradients.trainOver(3, tokens, targets, 1, 1));
+      assertArrayEquals(new float[gradients.all().length], gradients.all());
+    }
+  }
+
+  /** Of every parameter, over three chunks of the head: the first pass leaves nothing of before. */
+  @ParameterizedTest
+  @CsvSource({"tied, F32, F32", "untied, F32, F32", "tied, BF16, F32", "untied, BF16, BF16"})
+  void theFirstPassWritesItsGradients(String name, DType dtype, DType gradientType)
+      throws IOException {
+    TinyLlama llama = TinyLlama.named(name);
+    int[] tokens = llama.tokens("tokens", 60 * 20);
+    int[] targets = llama.tokens("targets", 60 * 20);
+    try (LlamaWeights weights = llama.load(device, dtype);
+        Gradients added = new Gradients(weights, gradientType);
+        Gradients written = new Gradients(weights, gradientType)) {
+      double loss = added.train(tokens, targets, 60, 1);
+      assertEquals(loss, written.trainOver(Float.NaN, tokens, targets, 60, 1));
+      for (LlamaParameters.Parameter p : weights.parameters().parameters()) {
+        assertArrayEquals(added.of(p.name()), written.of(p.name()), p.name());
+      }
     }
   }
 

@@ -45,6 +45,7 @@ final class Passes {
             DType.BF16,
             DType.F32,
             1,
+            1,
             bench.sizes.tokens(),
             Llama.Memory.DEFAULT)
         .stream()
@@ -67,7 +68,9 @@ final class Passes {
           bench.seconds(() -> Bench.finite("the loss", llama.loss(tokens, targets, 1)));
       double both =
           bench.seconds(
-              () -> Bench.finite("the loss", llama.train(tokens, targets, 1, 1e-4f, gradients)));
+              () ->
+                  Bench.finite(
+                      "the loss", llama.train(tokens, targets, 1, 1e-4f, gradients, false)));
       return new double[] {forward, both};
     }
   }
@@ -113,10 +116,10 @@ final class Passes {
       double seconds =
           bench.seconds(
               () -> {
-                double loss = llama.train(tokens, targets, blocks, 1f / sizes.tokens(), gradients);
+                double loss =
+                    llama.train(tokens, targets, blocks, 1f / sizes.tokens(), gradients, false);
                 kernels.sumOfSquares(norm, gradient);
                 kernels.adamw(weights.parameters().flat(), weights.low(), gradient, m, v, how, 0);
-                kernels.fill(gradient, 0);
                 losses[1] = Bench.finite("the loss", loss) / sizes.tokens();
                 losses[0] = losses[0] == 0 ? losses[1] : losses[0];
               });
