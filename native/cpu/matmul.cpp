@@ -66,25 +66,6 @@ void convert(lethe_device &device, void *target, int32_t target_dtype, int64_t l
   }
 }
 
-// Whether something lies between rows that run along K.
-bool gap_in_a(const Product &p) { return p.layout != LETHE_TN && p.ld_a != p.K; }
-bool gap_in_b(const Product &p) { return p.layout == LETHE_NT && p.ld_b != p.K; }
-
-// With AMX, oneDNN 3.13 takes bf16 along K by 32. Where K is no multiple of that it may take what lies behind a row as well, and
-// multiplies it by zero: a NaN in the gap would reach the product.
-constexpr int64_t kTileDepth = 32;
-
-bool strays(const Product &p) { return p.dtype == LETHE_BF16 && p.K % kTileDepth != 0 && (gap_in_a(p) || gap_in_b(p)); }
-
-// The rows, one right behind the other.
-const void *packed(void *target, const void *source, int64_t ld, int64_t rows, int64_t width) {
-  for (int64_t r = 0; r < rows; r++) {
-    std::memcpy(static_cast<char *>(target) + bytes(LETHE_BF16, r * width),
-                static_cast<const char *>(source) + bytes(LETHE_BF16, r * ld), static_cast<size_t>(bytes(LETHE_BF16, width)));
-  }
-  return target;
-}
-
 struct Hash {
   size_t operator()(const Product &p) const {
     size_t hash = 0;
@@ -198,8 +179,6 @@ void MatrixProducts::multiply(lethe_device &device, const Product &product, void
   const OpenMpThreads threads(device.threads);
   if (widens(device, product.dtype)) {
     multiply_widened(device, product, c, a, b);
-  } else if (strays(product)) {
-    multiply_packed(device, product, c, a, b);
   } else {
     const Primitives::Primitive &primitive = primitives_->of(product);
     primitives_->run(primitive, c, a, b, device.scratch(primitive.scratch_bytes()));
@@ -224,21 +203,6 @@ void MatrixProducts::multiply_widened(lethe_device &device, const Product &narro
   if (rounds && narrow.accumulate == 1) convert(device, wide_c, LETHE_F32, N, c, LETHE_BF16, narrow.ld_c, M, N);
   primitives_->run(primitive, rounds ? wide_c : c, wide_a, wide_b, rest);
   if (rounds) convert(device, c, LETHE_BF16, narrow.ld_c, wide_c, LETHE_F32, N, M, N);
-}
-
-// A and B without gaps, in the device's scratch memory. The sizes of Llama 2 and 3, TinyLlama and SmolLM2 never come here.
-void MatrixProducts::multiply_packed(lethe_device &device, const Product &gapped, void *c, const void *a, const void *b) {
-  Product tight = gapped;
-  if (gap_in_a(gapped)) tight.ld_a = gapped.K;
-  if (gap_in_b(gapped)) tight.ld_b = gapped.K;
-  const Primitives::Primitive &primitive = primitives_->of(tight);
-  const int64_t a_bytes = gap_in_a(gapped) ? aligned(bytes(LETHE_BF16, gapped.M * gapped.K)) : 0;
-  const int64_t b_bytes = gap_in_b(gapped) ? aligned(bytes(LETHE_BF16, gapped.N * gapped.K)) : 0;
-  char *tight_a = static_cast<char *>(device.scratch(a_bytes + b_bytes + primitive.scratch_bytes()));
-  char *tight_b = tight_a + a_bytes, *rest = tight_b + b_bytes;
-  if (gap_in_a(gapped)) a = packed(tight_a, a, gapped.ld_a, gapped.M, gapped.K);
-  if (gap_in_b(gapped)) b = packed(tight_b, b, gapped.ld_b, gapped.N, gapped.K);
-  primitives_->run(primitive, c, a, b, rest);
 }
 
 lethe_status matmul(lethe_device *device, void *C, int64_t ld_c, int32_t c_dtype, const void *A, int64_t ld_a, const void *B, int64_t ld_b,

@@ -33,7 +33,6 @@ class MatrixProducts {
   class Primitives;
 
   void multiply_widened(lethe_device &device, const Product &narrow, void *c, const void *a, const void *b);
-  void multiply_packed(lethe_device &device, const Product &gapped, void *c, const void *a, const void *b);
 
   const std::unique_ptr<Primitives> primitives_;
 };
