@@ -44,7 +44,7 @@ constexpr int kMostThreads = 1024;
 
 // Highest first.
 const Tier tiers[] = {
-    {"avx512_amx", "AVX-512 (F, BW, CD, DQ, VL), AVX512_BF16 and AMX (TILE, BF16)", &avx512_amx::kernels, &avx512_amx::few_rows, 10,
+    {"avx512_amx", "AVX-512 (F, BW, CD, DQ, VL), AVX512_BF16 and AMX (TILE, BF16)", &avx512_amx::kernels, &avx512_amx::few_rows, 16,
      &avx512_amx::many_rows},
     {"avx512_bf16", "AVX-512 (F, BW, CD, DQ, VL) and AVX512_BF16", &avx512_bf16::kernels, &avx512_bf16::few_rows, 64,
      &avx512_bf16::many_rows},
