@@ -124,31 +124,22 @@ struct Chunk {
 
 constexpr int64_t kTile = W * W;
 
-// Rows of A, kStrip at a time: for every W words two tiles, one above the other.
-struct Strips {
-  static constexpr int64_t kUnit = kStrip, kRows = kStrip;
-  static void pack(Word *out, int64_t, const Operand &a, int64_t i, int64_t k, int64_t at) {
+// A unit: 2 W rows of x, for every W words two tiles.
+template <bool by_word>
+struct TwoTiles {
+  static constexpr int64_t kUnit = 2 * W, kRows = kUnit;
+  static void pack(Word *out, int64_t, const Operand &x, int64_t i, int64_t k, int64_t at) {
     Ints block[W];
     for (int64_t tile = 0; tile < 2; ++tile) {
-      gather<false>(block, a, i + tile * W, k);
+      gather<by_word>(block, x, i + tile * W, k);
       Word *const to = out + (2 * at / W + tile) * kTile;
       for (int64_t j = 0; j < W; ++j) store_words(to + j * W, block[j]);
     }
   }
 };
 
-// Columns of B, kColumns at a time: for every W words two tiles, side by side.
-struct Panels {
-  static constexpr int64_t kUnit = kColumns, kRows = kColumns;
-  static void pack(Word *out, int64_t, const Operand &b, int64_t i, int64_t k, int64_t at) {
-    Ints block[W];
-    for (int64_t tile = 0; tile < 2; ++tile) {
-      gather<true>(block, b, i + tile * W, k);
-      Word *const to = out + (2 * at / W + tile) * kTile;
-      for (int64_t j = 0; j < W; ++j) store_words(to + j * W, block[j]);
-    }
-  }
-};
+struct Strips : TwoTiles<false> {};  // rows of A, one tile above the other
+struct Panels : TwoTiles<true> {};   // columns of B, side by side
 
 inline void store_both(float *to, Floats low, Floats high) {
   store(to, low);
