@@ -53,6 +53,12 @@ inline Floats keep(int64_t valid, Floats x, Floats rest) {
   return only(Tail{static_cast<int>(max(valid, 0))}, x, rest);
 }
 
+// Asks for n elements, so that their lines come side by side.
+template <class T>
+void fetch(const T *x, int64_t n) {
+  for (int64_t i = 0; i < n; i += 64 / static_cast<int64_t>(sizeof(T))) __builtin_prefetch(x + i);
+}
+
 inline int64_t clamp(int64_t x, int64_t low, int64_t high) { return max(low, min(x, high)); }
 
 // The widths of a head in words and in padded elements.
@@ -338,8 +344,10 @@ void decode(lethe_device *device, T *out, const T *q, int64_t ld_q, const T *k_c
     const T *own = q + kv / Hkv * ld_q + kv % Hkv * group * D;
     for (int64_t g = 0; g < group; g += kRows) rows.add(own + g * D, D, min(kRows, group - g), length - 1, 0);
     for (int64_t key = begin; key < end; key += kTile) {
-      const int64_t at = (kv * capacity + key) * D;
-      rows.meet(k_cache + at, v_cache + at, D, key, min(kTile, end - key));
+      const int64_t at = (kv * capacity + key) * D, n = min(kTile, end - key);
+      fetch(k_cache + at, n * D);
+      fetch(v_cache + at, n * D);
+      rows.meet(k_cache + at, v_cache + at, D, key, n);
     }
     for (int64_t g = 0; g < group; ++g) {
       const Softmax result = rows.result(g / kRows, g % kRows);

@@ -7,11 +7,7 @@ namespace {
 
 constexpr int kRowsOfA = W == 16 ? 6 : 2;  // in registers at a time
 constexpr int kRowsOfB = 4;
-#ifdef __AMX_BF16__
-constexpr int64_t kAhead = 1024;  // bytes: what these cores fetch on their own does not keep up with the memory
-#else
-constexpr int64_t kAhead = 0;
-#endif
+constexpr int64_t kAhead = 1024;  // bytes: what cores fetch on their own does not keep up with the memory
 
 // Row j of an operand or element j of C is at `first` + j * step.
 template <class T>
@@ -38,7 +34,7 @@ void dots(C *c, int64_t ld_c, int64_t step_c, const Strided<const T> &a, const S
 #pragma GCC unroll 8
     for (int j = 0; j < n; ++j) {
       right[j] = A::words(b[j] + k, part);
-      if constexpr (kAhead != 0) __builtin_prefetch(reinterpret_cast<const char *>(b[j] + k) + kAhead);
+      __builtin_prefetch(reinterpret_cast<const char *>(b[j] + k) + kAhead);
     }
 #pragma GCC unroll 8
     for (int i = 0; i < m; ++i) {
