@@ -34,11 +34,12 @@ record PhasePlan(List<MemoryPlan> memory, List<Operation> work, long tokens) {
 
   /** Labelling, with translations as long as their blocks and nothing held down. */
   static PhasePlan labelling(LlamaConfig config, Labelling.Options options) {
+    int blocks = Labelling.together(options);
     int length = options.cutting().block();
     return new PhasePlan(
-        Labelling.plan(config, options, length, length, 0),
-        Labelling.work(config, options, length),
-        length);
+        Labelling.plan(config, options, blocks, length, length, 0),
+        Labelling.work(config, options, blocks, length),
+        (long) blocks * length);
   }
 
   long bytes() {

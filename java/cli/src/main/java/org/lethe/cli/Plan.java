@@ -18,9 +18,9 @@ import org.lethe.train.TrainingOptions;
  *
  * @param title what is planned, in lines
  * @param phase the phase that was asked for
- * @param batches what would fit; null for labelling, which takes a block at a time
+ * @param batches what would fit; null for labelling, whose blocks side by side are given
  * @param training a step of either training
- * @param labelling a block of the labelling
+ * @param labelling a group of its blocks
  */
 record Plan(
     List<String> title,

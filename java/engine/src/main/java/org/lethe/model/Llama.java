@@ -378,6 +378,27 @@ public final class Llama implements AutoCloseable {
   }
 
   /**
+   * The logits of blocks of any lengths, side by side.
+   *
+   * @param logits F32 (B T, V), written, with T what the longest is {@link #padded} to: position i
+   *     of block b is row b T + i, and rows behind a block's end are of no consequence
+   */
+  public void logits(List<int[]> blocks, Tensor logits) {
+    if (blocks.isEmpty() || blocks.stream().anyMatch(block -> block.length == 0)) {
+      throw new IllegalArgumentException(
+          "logits of %d blocks, one of 0 tokens or none at all".formatted(blocks.size()));
+    }
+    blocks.forEach(this::checkTokens);
+    int longest = blocks.stream().mapToInt(block -> block.length).max().orElseThrow();
+    Activations a = activations(blocks.size(), padded(blocks.size(), longest), Keep.NOTHING);
+    table(Math.toIntExact(a.heads.T()));
+    a.set(blocks, new int[blocks.size()]);
+    forward(a, null);
+    finalNorm(a);
+    kernels.matmul(logits, a.normed, parameters.head(), Layout.NT, false);
+  }
+
+  /**
    * Log-probabilities of a block's own tokens, in nats.
    *
    * @return T values; the first, which nothing predicts, is NaN
@@ -573,8 +594,13 @@ public final class Llama implements AutoCloseable {
     return padded(1, n);
   }
 
-  /** What each of {@code blocks} is padded to. */
-  static int padded(int blocks, int length) {
+  /**
+   * The tokens that each of {@code blocks} is padded to, so that all of them together are a
+   * multiple of 64.
+   *
+   * @param length of the longest
+   */
+  public static int padded(int blocks, int length) {
     int step =
         PADDING / Math.min(PADDING, Integer.lowestOneBit(blocks)); // lcm(blocks, 64) / blocks
     return Math.ceilDiv(length, step) * step;

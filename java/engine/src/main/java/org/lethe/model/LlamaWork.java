@@ -58,12 +58,12 @@ public final class LlamaWork {
     return work.operations.stream().map(operation -> operation.times(passes)).toList();
   }
 
-  /** The logits of a block of {@code length} tokens. */
-  public static List<Operation> logits(LlamaConfig config, DType dtype, int length) {
-    Kernels.Heads heads = Activations.heads(config, 1, Llama.padded(length));
+  /** The logits of {@code blocks} blocks of {@code length} tokens. */
+  public static List<Operation> logits(LlamaConfig config, DType dtype, int blocks, int length) {
+    Kernels.Heads heads = Activations.heads(config, blocks, Llama.padded(blocks, length));
     var work = new LlamaWork(config, dtype, dtype, Llama.Memory.DEFAULT, heads);
     work.forward();
-    work.add("head logits", work.product(length, config.vocabulary(), work.d, 4));
+    work.add("head logits", work.product(work.n, config.vocabulary(), work.d, 4));
     return work.operations;
   }
 

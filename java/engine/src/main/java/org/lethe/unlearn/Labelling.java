@@ -11,6 +11,7 @@ import java.util.stream.Stream;
 import org.lethe.kernels.DType;
 import org.lethe.kernels.Device;
 import org.lethe.kernels.MemoryPlan;
+import org.lethe.kernels.Tensor;
 import org.lethe.model.Llama;
 import org.lethe.model.LlamaConfig;
 import org.lethe.model.LlamaWeights;
@@ -21,12 +22,15 @@ import org.lethe.text.TextBlocks;
 import tools.jackson.databind.json.JsonMapper;
 
 /**
- * Makes the generic labels of a text: each block through the reinforced model, its translation
+ * Makes the generic labels of a text: blocks through the reinforced model, their translations
  * through the baseline, both side by side so that no logits are stored.
  */
 public final class Labelling {
   private static final String BASELINE = "baseline logits";
   private static final String REINFORCED = "reinforced logits";
+
+  /** Tokens that go through a model at a time, about: products of fewer rows are slower a row. */
+  private static final int TOGETHER = 512;
 
   /**
    * How to label.
@@ -98,14 +102,28 @@ public final class Labelling {
         LanguageModel knowing = LanguageModel.open(device, reinforced, options.dtype())) {
       var translator = new BlockTranslator(anchors, baseline.tokenizer()::encode, options.seed());
       List<int[]> blocks = baseline.blocks(texts, options.cutting());
-      for (int i = file.lines(); i < blocks.size(); i++) {
+      int together = together(options);
+      // Groups are the same whatever was written before.
+      for (int first = file.lines() / together * together;
+          first < blocks.size();
+          first += together) {
         if (stop.getAsBoolean()) {
           return false;
         }
-        BlockTranslation translation = translator.translate(blocks.get(i), i);
-        int[][] labels = label(device, baseline, knowing, blocks.get(i), translation, options);
-        file.write(blocks.get(i), labels);
-        listener.labelled(i + 1, blocks.size(), blocks.get(i), translation, labels);
+        List<int[]> group = blocks.subList(first, Math.min(first + together, blocks.size()));
+        var translations = new ArrayList<BlockTranslation>();
+        for (int[] block : group) {
+          translations.add(translator.translate(block, first + translations.size()));
+        }
+        List<int[][]> labels = label(device, baseline, knowing, group, translations, options);
+        for (int i = file.lines() - first; i < group.size(); i++) {
+          if (stop.getAsBoolean()) {
+            return false;
+          }
+          file.write(group.get(i), labels.get(i));
+          listener.labelled(
+              first + i + 1, blocks.size(), group.get(i), translations.get(i), labels.get(i));
+        }
       }
       file.commit();
       return true;
@@ -129,57 +147,83 @@ public final class Labelling {
     return JsonMapper.shared().writeValueAsBytes(makes);
   }
 
-  private static int[][] label(
+  /** Blocks that are labelled at a time. */
+  public static int together(Options options) {
+    return Math.max(1, TOGETHER / options.cutting().block());
+  }
+
+  private static List<int[][]> label(
       Device device,
       LanguageModel baseline,
       LanguageModel knowing,
-      int[] block,
-      BlockTranslation translation,
+      List<int[]> blocks,
+      List<BlockTranslation> translations,
       Options options) {
     int vocabulary = baseline.weights().config().vocabulary();
-    MemoryPlan plan = logits(vocabulary, translation.tokens().length, block.length);
+    List<int[]> translated = translations.stream().map(BlockTranslation::tokens).toList();
+    int count = blocks.size();
+    MemoryPlan plan = logits(vocabulary, count, longest(translated), longest(blocks));
+    var labels = new ArrayList<int[][]>();
     try (MemoryPlan.Arena logits = plan.allocate(device)) {
-      baseline.llama().logits(translation.tokens(), logits.get(BASELINE));
-      knowing.llama().logits(block, logits.get(REINFORCED));
-      return GenericLabels.of(
-          logits.get(BASELINE),
-          logits.get(REINFORCED),
-          translation,
-          GenericLabels.alphas(options.alpha()));
+      Tensor ofBaseline = logits.get(BASELINE);
+      Tensor ofReinforced = logits.get(REINFORCED);
+      baseline.llama().logits(translated, ofBaseline);
+      knowing.llama().logits(blocks, ofReinforced);
+      for (int i = 0; i < count; i++) {
+        labels.add(
+            GenericLabels.of(
+                rows(ofBaseline, i, count, translated.get(i).length),
+                rows(ofReinforced, i, count, blocks.get(i).length),
+                translations.get(i),
+                GenericLabels.alphas(options.alpha())));
+      }
     }
+    return labels;
   }
 
-  private static MemoryPlan logits(int vocabulary, int translated, int length) {
+  private static int longest(List<int[]> blocks) {
+    return blocks.stream().mapToInt(block -> block.length).max().orElseThrow();
+  }
+
+  /** The logits of one block of several side by side. */
+  private static Tensor rows(Tensor logits, int block, int blocks, int length) {
+    return logits.rows(block * (logits.rows() / blocks), length);
+  }
+
+  private static MemoryPlan logits(int vocabulary, int blocks, int translated, int length) {
     return new MemoryPlan("logits")
-        .add(BASELINE, DType.F32, translated, vocabulary)
-        .add(REINFORCED, DType.F32, length, vocabulary);
+        .add(BASELINE, DType.F32, (long) blocks * Llama.padded(blocks, translated), vocabulary)
+        .add(REINFORCED, DType.F32, (long) blocks * Llama.padded(blocks, length), vocabulary);
   }
 
   /**
-   * What labelling a block allocates at its largest, both models and all.
+   * What labelling blocks side by side allocates at its largest, both models and all.
    *
-   * @param length tokens in the block
-   * @param translated tokens in its translation
-   * @param forbidden tokens that are held down in it
+   * @param blocks of them, {@link #together}
+   * @param length tokens in the longest
+   * @param translated tokens in the longest translation
+   * @param forbidden tokens that are held down in one of them
    */
   public static List<MemoryPlan> plan(
-      LlamaConfig config, Options options, int length, int translated, int forbidden) {
+      LlamaConfig config, Options options, int blocks, int length, int translated, int forbidden) {
     var plans = new ArrayList<MemoryPlan>();
     for (int tokens : new int[] {translated, length}) {
       plans.add(LlamaWeights.plan(config, options.dtype(), false));
       plans.addAll(
-          Llama.plan(config, options.dtype(), 1, tokens, false, Llama.Memory.DEFAULT, heads -> 0));
+          Llama.plan(
+              config, options.dtype(), blocks, tokens, false, Llama.Memory.DEFAULT, heads -> 0));
     }
-    plans.add(logits(config.vocabulary(), translated, length));
+    plans.add(logits(config.vocabulary(), blocks, translated, length));
     plans.add(GenericLabels.plan(GenericLabels.alphas(options.alpha()).length, length, forbidden));
     return plans;
   }
 
-  /** What labelling a block of {@code length} tokens, translated into as many, does. */
-  public static List<Operation> work(LlamaConfig config, Options options, int length) {
-    double logits = (double) length * config.vocabulary() * Float.BYTES;
+  /** What labelling {@code blocks} of {@code length} tokens, translated into as many, does. */
+  public static List<Operation> work(LlamaConfig config, Options options, int blocks, int length) {
+    double logits = (double) blocks * length * config.vocabulary() * Float.BYTES;
     return Stream.concat(
-            LlamaWork.logits(config, options.dtype(), length).stream().map(each -> each.times(2)),
+            LlamaWork.logits(config, options.dtype(), blocks, length).stream()
+                .map(each -> each.times(2)),
             Stream.of(new Operation("generic labels", 0, 2 * logits, false)))
         .toList();
   }

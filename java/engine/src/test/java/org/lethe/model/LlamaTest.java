@@ -93,6 +93,38 @@ class LlamaTest {
     }
   }
 
+  @ParameterizedTest
+  @EnumSource(names = {"F32", "BF16"})
+  void logitsOfBlocksSideBySideAreThoseOfEachAlone(DType dtype) throws IOException {
+    int[] tokens = tiny.tokens("tokens", 3 * LENGTH);
+    List<int[]> blocks =
+        List.of(
+            Arrays.copyOfRange(tokens, 0, LENGTH - 5),
+            Arrays.copyOfRange(tokens, LENGTH, 2 * LENGTH),
+            Arrays.copyOfRange(tokens, 2 * LENGTH, 2 * LENGTH + 1));
+    int padded = Llama.padded(blocks.size(), LENGTH);
+    int vocabulary = tiny.config().vocabulary();
+    try (LlamaWeights weights = tiny.load(device, dtype);
+        Llama llama = new Llama(weights);
+        Tensor together = device.allocate("together", DType.F32, 3L * padded, vocabulary)) {
+      llama.logits(blocks, together);
+      for (int b = 0; b < blocks.size(); b++) {
+        int[] block = blocks.get(b);
+        try (Tensor alone = device.allocate("alone", DType.F32, block.length, vocabulary)) {
+          llama.logits(block, alone);
+          assertNear(
+              together.rows((long) b * padded, block.length).toFloats(),
+              alone.toFloats(),
+              dtype == DType.F32 ? 1e-6 : 0.01);
+        }
+      }
+      refused("0 blocks", () -> llama.logits(List.of(), together));
+      refused("0 tokens", () -> llama.logits(List.of(tokens, new int[0]), together));
+      refused(
+          "token -1 at 1", () -> llama.logits(List.of(new int[1], new int[] {0, -1}), together));
+    }
+  }
+
   @Test
   void lossesAreThoseOfTheLabelledPositionsInOrder() throws IOException {
     int[] tokens = tiny.tokens("tokens", 3 * LENGTH);

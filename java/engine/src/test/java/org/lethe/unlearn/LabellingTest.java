@@ -13,6 +13,8 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
+import java.util.function.ToIntFunction;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Tag;
@@ -59,15 +61,21 @@ class LabellingTest {
     device.close();
   }
 
-  private record Labelled(int[] tokens, BlockTranslation translation) {
-    List<MemoryPlan> plan(LlamaConfig config, Labelling.Options options) {
-      return Labelling.plan(
-          config,
-          options,
-          tokens.length,
-          translation.tokens().length,
-          translation.forbidden().length);
-    }
+  private record Labelled(int[] tokens, BlockTranslation translation) {}
+
+  private static List<MemoryPlan> plan(
+      LlamaConfig config, Labelling.Options options, List<Labelled> group) {
+    return Labelling.plan(
+        config,
+        options,
+        group.size(),
+        longest(group, block -> block.tokens.length),
+        longest(group, block -> block.translation.tokens().length),
+        longest(group, block -> block.translation.forbidden().length));
+  }
+
+  private static int longest(List<Labelled> group, ToIntFunction<Labelled> length) {
+    return group.stream().mapToInt(length).max().orElseThrow();
   }
 
   private boolean label(Path out, int blocksAtMost, List<Labelled> heard) throws IOException {
@@ -162,9 +170,12 @@ class LabellingTest {
         Path out = temporary.resolve("labels." + dtype);
         assertTrue(label(on, options, out, Integer.MAX_VALUE, heard));
         LlamaConfig config = Inputs.model(baseline);
+        int together = Labelling.together(options);
+        assertTrue(together > 1 && heard.size() > together, "blocks: " + heard.size());
         PlannedMemory.isThePeak(
-            heard.stream()
-                .map(block -> block.plan(config, options))
+            IntStream.iterate(0, first -> first < heard.size(), first -> first + together)
+                .mapToObj(first -> heard.subList(first, Math.min(heard.size(), first + together)))
+                .map(group -> plan(config, options, group))
                 .max(
                     Comparator.comparingLong(
                         plans -> plans.stream().mapToLong(MemoryPlan::bytes).sum()))
