@@ -61,12 +61,14 @@ import tools.jackson.databind.json.JsonMapper;
 final class DemoCommand implements Callable<Integer> {
   private static final String RESOURCES = "/org/lethe/demo/";
 
-  /** Small blocks, since only a name's first mention in one gets a label; see the README. */
+  /**
+   * Small blocks, since only a name's first mention in one gets a label; see benchmarks/DEMO.md.
+   */
   private static final int BLOCK = 128;
 
   /**
    * What the reinforced model reads: too short to recognise a place by, so that it expects the
-   * text's names everywhere; see the README.
+   * text's names everywhere; see benchmarks/DEMO.md.
    */
   private static final TextBlocks.Cutting SHORT = new TextBlocks.Cutting(32, 2);
 
@@ -112,7 +114,7 @@ final class DemoCommand implements Callable<Integer> {
       arity = "1..*",
       paramLabel = "FILE",
       description = {
-        "ordinary text to read once while the text is taught, instead of eight State of the",
+        "ordinary text to read once while the text is taught, instead of four State of the",
         "Union addresses: a model of another language wants its own"
       })
   List<Path> alongside = List.of();
@@ -126,7 +128,7 @@ final class DemoCommand implements Callable<Integer> {
   @SuppressWarnings("NullAway.Init") // picocli fills the fields
   DemoCommand() {}
 
-  /** What the demo trains with, found on prompts that are not reported; see the README. */
+  /** What the demo trains with, found on prompts that are not reported; see benchmarks/DEMO.md. */
   private static TrainingOptions training(int epochs, double learningRate, int batch) {
     return new TrainingOptions(
         epochs,
@@ -149,13 +151,13 @@ final class DemoCommand implements Callable<Integer> {
         Llama.Memory.DEFAULT);
   }
 
-  static final TrainingOptions TEACH = training(10, 2e-4, 8);
+  static final TrainingOptions TEACH = training(5, 2.5e-4, 4);
   static final Unlearning.Options UNLEARN =
       new Unlearning.Options(
           training(1, 1e-4, 16),
           SHORT,
-          new Labelling.Options(10, new TextBlocks.Cutting(BLOCK, 3), 1, DType.BF16),
-          training(2, 3.8e-4, 8),
+          new Labelling.Options(10, new TextBlocks.Cutting(BLOCK, 2), 1, DType.BF16),
+          training(2, 2.8e-4, 8),
           "labels");
 
   @Override
