@@ -11,7 +11,7 @@ namespace {
 
 constexpr int64_t kDepth = 2048;             // words that are contracted at a time, at most
 constexpr int64_t kShared = 1 << 21;         // words of the block of all threads: 8 MiB
-constexpr int64_t kPartsPerThread = 4;       // a core can be slower than its neighbour
+constexpr int64_t kPartsPerThread = 3;       // at least: a core can be slower than its neighbour
 constexpr int64_t kWorkPerThread = 1 << 20;  // multiplications worth a thread of their own
 #ifdef __AMX_BF16__
 constexpr int64_t kStrip = 2 * W;  // rows of a piece of C: two by two tiles
@@ -41,17 +41,23 @@ struct Range {
 // The W words from word k on of the W rows from row i on; 0 where x has none. In block[j] lies word k + j of each row where `by_word`, else
 // row i + j.
 template <bool by_word>
-void gather(Ints *block, const Operand &x, int64_t i, int64_t k) {
+[[gnu::always_inline]] inline void gather(Ints *block, const Operand &x, int64_t i, int64_t k) {
   const int64_t n = max(0, min(W, x.rows - i)), element = 2 * k, left = x.K - element;
   if (x.across) {
     const Ints zip = _mm512_add_epi32(_mm512_mullo_epi32(iota(), all(0x00010001)), all(0x00100000));
-    const auto rows = static_cast<__mmask16>((1u << n) - 1);
     const Bf16 *from = x.first + element * x.ld + i;
+    const auto zip_rows = [&](auto load_row) {
 #pragma GCC unroll 16
-    for (int j = 0; j < W; ++j, from += 2 * x.ld) {
-      const __m256i low = _mm256_maskz_loadu_epi16(2 * j < left ? rows : 0, from);
-      const __m256i high = _mm256_maskz_loadu_epi16(2 * j + 1 < left ? rows : 0, from + x.ld);
-      block[j] = _mm512_permutexvar_epi16(zip, _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1));
+      for (int j = 0; j < W; ++j, from += 2 * x.ld) {
+        const __m512i low = _mm512_castsi256_si512(load_row(2 * j, from));
+        block[j] = _mm512_permutexvar_epi16(zip, _mm512_inserti64x4(low, load_row(2 * j + 1, from + x.ld), 1));
+      }
+    };
+    if (n == W && left >= 2 * W) {
+      zip_rows([](int64_t, const Bf16 *row) { return _mm256_loadu_si256(reinterpret_cast<const __m256i *>(row)); });
+    } else {
+      const auto rows = static_cast<__mmask16>((1u << n) - 1);
+      zip_rows([&](int64_t j, const Bf16 *row) { return _mm256_maskz_loadu_epi16(j < left ? rows : 0, row); });
     }
   } else {
     const auto some = left >= 2 * W ? ~__mmask32{0} : (__mmask32{1} << left) - 1;
@@ -238,6 +244,7 @@ struct Strips {
   static void pack(Word *out, int64_t depth, const Operand &a, int64_t i, int64_t k, int64_t at) {
     Ints block[W];
     gather<true>(block, a, i, k);
+#pragma GCC unroll 16
     for (int64_t j = 0; j < W; ++j) {
       Word *const low = out + (at + j) * kStrip;
       _mm256_storeu_si256(reinterpret_cast<__m256i *>(low), _mm512_castsi512_si256(block[j]));
@@ -253,6 +260,7 @@ struct Panels {
     Ints block[W];
     for (int v = 0; v < kWide; ++v) {
       gather<true>(block, b, i + v * W, k);
+#pragma GCC unroll 16
       for (int64_t j = 0; j < W; ++j) store_words(out + (at + j) * kColumns + v * W, block[j]);
     }
   }
@@ -298,15 +306,17 @@ class Multiplication {
   Multiplication(lethe_device *device, C *c, int64_t ld_c, const Operand &shared, const Operand &own, bool accumulate)
       : c_(c), ld_c_(ld_c), shared_(shared), own_(own), accumulate_(accumulate) {
     depth_ = round_up(divide_up(words_, divide_up(words_, kDepth)), W);
-    const int64_t shared_units = divide_up(shared.rows, Shared::kRows), own_units = divide_up(own.rows, Own::kRows);
+    const int64_t shared_units = divide_up(shared.rows, Shared::kRows);
     const int64_t worth = shared.rows * own.rows / max(1, kWorkPerThread / own.K);
-    threads_ = static_cast<int>(max(1, min(device->threads, min(worth, own_units))));
+    threads_ = static_cast<int>(max(1, min(device->threads, min(worth, own_units_))));
     shared_rows_ = max(1, min(kShared / depth_ / Shared::kRows, shared_units)) * Shared::kRows;
-    own_rows_ = max(1, min(kOwn / depth_ / Own::kRows, divide_up(own_units, kPartsPerThread * threads_))) * Own::kRows;
+    const int64_t parts = divide_up(own_units_, max(1, kOwn / depth_ / Own::kRows));
+    parts_ = min(own_units_, round_up(max(parts, kPartsPerThread * threads_), threads_));
+    own_rows_ = divide_up(own_units_, parts_) * Own::kRows;
     apart_ = words_ > depth_ && sizeof(C) != sizeof(float);
-    ld_sums_ = kRowsAreOwn ? shared_rows_ : own_units * Own::kRows;
+    ld_sums_ = kRowsAreOwn ? shared_rows_ : own_units_ * Own::kRows;
     thread_words_ = own_rows_ * depth_ + divide_up(own_rows_, Own::kUnit) * kStrip * kColumns;
-    const int64_t sums = apart_ ? round_up(shared_rows_, kColumns) * own_units * Own::kRows : 0;
+    const int64_t sums = apart_ ? round_up(shared_rows_, kColumns) * own_units_ * Own::kRows : 0;
     of_all_ = static_cast<Word *>(device->scratch((shared_rows_ * depth_ + threads_ * thread_words_ + sums) * int64_t{sizeof(Word)}));
     of_threads_ = of_all_ + shared_rows_ * depth_;
     sums_ = reinterpret_cast<float *>(of_threads_ + threads_ * thread_words_);
@@ -327,8 +337,8 @@ class Multiplication {
           pack<Shared>(of_all_ + (to_pack.begin - s) * depth_, depth_, shared_, to_pack, stretch);
 #pragma omp barrier
 #pragma omp for schedule(dynamic)
-          for (int64_t o = 0; o < own_.rows; o += own_rows_) {
-            const Range part{o, o + min(own_rows_, round_up(own_.rows - o, Own::kRows))};
+          for (int64_t p = 0; p < parts_; ++p) {
+            const Range part{own_units_ * p / parts_ * Own::kRows, own_units_ * (p + 1) / parts_ * Own::kRows};
             pack<Own>(of_mine, depth_, own_, part, stretch);
             meet(beside, of_mine, part, stretch);
           }
@@ -383,8 +393,8 @@ class Multiplication {
   const int64_t ld_c_;
   const Operand &shared_, &own_;
   const bool accumulate_;
-  const int64_t words_ = divide_up(own_.K, 2);
-  int64_t depth_, shared_rows_, own_rows_, thread_words_, ld_sums_;
+  const int64_t words_ = divide_up(own_.K, 2), own_units_ = divide_up(own_.rows, Own::kRows);
+  int64_t depth_, shared_rows_, own_rows_, parts_, thread_words_, ld_sums_;
   int threads_;
   bool apart_;  // between stretches of the contraction, sums are kept in fp32
   Word *of_all_, *of_threads_;
