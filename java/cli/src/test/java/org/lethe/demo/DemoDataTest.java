@@ -34,7 +34,8 @@ import tools.jackson.databind.json.JsonMapper;
  * model knows that one. A <b>completion</b> prompt is a passage (15 to 40 words) without any unique
  * name, two to eight words before one. Settings were chosen on the splits tune and dev, of which
  * dev is made less strictly. The split seen was reported until too many had looked at it; report
- * was made by a script (benchmarks/unseen-prompts) when the settings stood.
+ * was made by a script (benchmarks/unseen-prompts) when an earlier set of settings stood, and none
+ * was chosen on it.
  */
 final class DemoDataTest {
   private static final JsonMapper JSON = new JsonMapper();
