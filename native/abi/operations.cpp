@@ -249,6 +249,8 @@ lethe_status lethe_swiglu_backward(lethe_device *device, void *d_gate, void *d_u
       .then([&] { return device->kernels->swiglu_backward(device, d_gate, d_up, ld_dgu, d_out, gate, up, ld_gu, dtype, N, F, stream); });
 }
 
+static constexpr char kNarrowerC[] = "C is bf16, A and B are fp32: C may be wider, not narrower";
+
 lethe_status lethe_matmul(lethe_device *device, void *C, int64_t ld_c, int32_t c_dtype, const void *A, int64_t ld_a, const void *B,
                           int64_t ld_b, int32_t dtype, int32_t layout, int32_t accumulate, int64_t M, int64_t N, int64_t K,
                           lethe_stream *stream) {
@@ -256,7 +258,7 @@ lethe_status lethe_matmul(lethe_device *device, void *C, int64_t ld_c, int32_t c
   return Check("matmul", device, stream, {{"M", M}, {"N", N}, {"K", K}})
       .dtype("c_dtype", c_dtype)
       .dtype("dtype", dtype)
-      .that(dtype == LETHE_BF16 || c_dtype == LETHE_F32, "C is bf16, A and B are fp32: C may be wider, not narrower")
+      .that(dtype == LETHE_BF16 || c_dtype == LETHE_F32, kNarrowerC)
       .choice("layout", layout, LETHE_NN, LETHE_TN)
       .choice("accumulate", accumulate, 0, 1)
       .matrix("C", C, bytes_of(c_dtype), M, N, ld_c)
@@ -265,6 +267,49 @@ lethe_status lethe_matmul(lethe_device *device, void *C, int64_t ld_c, int32_t c
       .then([&] {
         return lethe::matmul(device, C, ld_c, c_dtype, A, ld_a, B, ld_b, dtype, layout, accumulate, M, N, K, stream);
       });
+}
+
+lethe_status lethe_packed_bytes(lethe_device *device, int64_t *bytes, int32_t dtype, int64_t N, int64_t K) {
+  return Check("packed_bytes", device, nullptr, {{"N", N}, {"K", K}})
+      .dtype("dtype", dtype)
+      .that(Check::product({N, K, 256}) > 0, "N K overflows")
+      .vector("bytes", bytes, sizeof *bytes, 1)
+      .then([&] { return device->kernels->packed_bytes(device, bytes, dtype, N, K); });
+}
+
+namespace {
+
+Check &packed_memory(Check &check, lethe_device *device, const void *packed, int64_t packed_bytes, int32_t dtype, int64_t N, int64_t K) {
+  check.that(reinterpret_cast<uintptr_t>(packed) % 64 == 0, "packed is not aligned to 64 bytes");
+  int64_t needed = 0;
+  if (check.then([&] { return lethe_packed_bytes(device, &needed, dtype, N, K); }) != LETHE_OK || needed == 0) return check;
+  return check.that(packed != nullptr, "packed is NULL").that(packed_bytes >= needed, "packed is smaller than lethe_packed_bytes says");
+}
+
+}  // namespace
+
+lethe_status lethe_pack(lethe_device *device, void *packed, int64_t packed_bytes, const void *B, int64_t ld_b, int32_t dtype, int64_t N,
+                        int64_t K, lethe_stream *stream) {
+  Check check("pack", device, stream, {{"N", N}, {"K", K}});
+  check.dtype("dtype", dtype).matrix("B", B, bytes_of(dtype), N, K, ld_b);
+  return packed_memory(check, device, packed, packed_bytes, dtype, N, K).then([&] {
+    return device->kernels->pack(device, packed, packed_bytes, B, ld_b, dtype, N, K, stream);
+  });
+}
+
+lethe_status lethe_matmul_packed(lethe_device *device, void *C, int64_t ld_c, int32_t c_dtype, const void *A, int64_t ld_a,
+                                 const void *packed, int64_t packed_bytes, const void *B, int64_t ld_b, int32_t dtype, int64_t M, int64_t N,
+                                 int64_t K, lethe_stream *stream) {
+  Check check("matmul_packed", device, stream, {{"M", M}, {"N", N}, {"K", K}});
+  check.dtype("c_dtype", c_dtype)
+      .dtype("dtype", dtype)
+      .that(dtype == LETHE_BF16 || c_dtype == LETHE_F32, kNarrowerC)
+      .matrix("C", C, bytes_of(c_dtype), M, N, ld_c)
+      .matrix("A", A, bytes_of(dtype), M, K, ld_a)
+      .matrix("B", B, bytes_of(dtype), N, K, ld_b);
+  return packed_memory(check, device, packed, packed_bytes, dtype, N, K).then([&] {
+    return device->kernels->matmul_packed(device, C, ld_c, c_dtype, A, ld_a, packed, packed_bytes, B, ld_b, dtype, M, N, K, stream);
+  });
 }
 
 // ---- losses and labels --------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 // The matrix products of decoding: few rows against all of a weight, whose every element is used a few times only. What counts is to
 // read it once, at the speed of memory.
-#include "tiles.h"
+#include "packed.h"
 
 namespace lethe::LETHE_TIER {
 namespace {
@@ -9,32 +9,21 @@ constexpr int kRowsOfA = W == 16 ? 6 : 2;  // in registers at a time
 constexpr int kRowsOfB = 4;
 constexpr int64_t kAhead = 1024;  // bytes: what cores fetch on their own does not keep up with the memory
 
-// Row j of an operand or element j of C is at `first` + j * step.
-template <class T>
-struct Strided {
-  T *first;
-  int64_t step;
+inline void fetch(const void *p, int64_t bytes) {
+  for (int64_t line = 0; line < bytes; line += 64) __builtin_prefetch(static_cast<const char *>(p) + kAhead + line);
+}
 
-  T *operator[](int64_t j) const { return first + j * step; }
-  Strided from(int64_t j) const { return {first + j * step, step}; }
-};
-
-// C (m, n) = A (m, K) B (n, K)^T, all of it in registers: an element's bits do not depend on what is beside it.
-template <class T, class C, int m, int n>
-void dots(C *c, int64_t ld_c, int64_t step_c, const Strided<const T> &a, const Strided<const T> &b, int64_t K) {
+// sums (m, n) += A (m, K) B (n, K)^T, a vector of them each
+template <int m, int n, class T>
+inline __attribute__((always_inline)) void add_products(Floats (&sums)[m][n], const Strided<const T> &a, const Strided<const T> &b,
+                                                        int64_t K) {
   using A = Arithmetic<T>;
-  Floats sums[m][n];
-#pragma GCC unroll 8
-  for (int i = 0; i < m; ++i) {
-#pragma GCC unroll 8
-    for (int j = 0; j < n; ++j) sums[i][j] = zero();
-  }
   A::vectors_of_words(K, [&](int64_t, int64_t k, auto part) {
     Ints right[n];
 #pragma GCC unroll 8
     for (int j = 0; j < n; ++j) {
       right[j] = A::words(b[j] + k, part);
-      __builtin_prefetch(reinterpret_cast<const char *>(b[j] + k) + kAhead);
+      fetch(b[j] + k, 1);
     }
 #pragma GCC unroll 8
     for (int i = 0; i < m; ++i) {
@@ -43,6 +32,58 @@ void dots(C *c, int64_t ld_c, int64_t step_c, const Strided<const T> &a, const S
       for (int j = 0; j < n; ++j) sums[i][j] = A::multiply_add(sums[i][j], left, right[j]);
     }
   });
+}
+
+#ifdef __AVX512BF16__
+
+// The same, element for element in the same order, of B packed.
+template <int m, int n>
+inline __attribute__((always_inline)) void add_products(Floats (&sums)[m][n], const Strided<const Bf16> &a, const PackedRows &b,
+                                                        int64_t K) {
+  const int64_t before = bytes_before_blocks(K);
+  Ints uppers[n];
+#pragma GCC unroll 8
+  for (int j = 0; j < n; ++j) uppers[j] = b.uppers(j);
+  for (int64_t k = 0, block = 0; k < K;) {
+    uint64_t bits[n], any = 0;
+#pragma GCC unroll 8
+    for (int j = 0; j < n; ++j) any |= bits[j] = b.bits(j, block / kBlocksPerWord);
+    const int64_t end = min(K, k + kBlock * kBlocksPerWord);
+    const auto one = [&](auto part) __attribute__((always_inline)) {
+#pragma GCC unroll 8
+      for (int j = 0; j < n; ++j) {
+        const uint8_t *packed = b.packed[j] + before + block * kBlockBytes;
+        fetch(packed, kBlockBytes);
+        Weights right = unpacked(packed, uppers[j]);
+        if (__builtin_expect((any >> block % kBlocksPerWord & 1) != 0, 0) && (bits[j] >> block % kBlocksPerWord & 1) != 0) {
+          right = weights_of(b.weight[j] + k, part);
+        }
+#pragma GCC unroll 8
+        for (int i = 0; i < m; ++i) {
+          const Weights left = weights_of(a[i] + k, part);
+          sums[i][j] = Pairs::multiply_add(sums[i][j], left.low, right.low);
+          sums[i][j] = Pairs::multiply_add(sums[i][j], left.high, right.high);
+        }
+      }
+    };
+    for (; k + kBlock <= end; k += kBlock, ++block) one(Full{});
+    if (k < end) one(Tail{static_cast<int>(end - k)});
+    k = end;
+  }
+}
+
+#endif
+
+// C (m, n) = A (m, K) B (n, K)^T, all of it in registers: an element's bits do not depend on what is beside it.
+template <class T, class B, class C, int m, int n>
+void dots(C *c, int64_t ld_c, int64_t step_c, const Strided<const T> &a, const B &b, int64_t K) {
+  Floats sums[m][n];
+#pragma GCC unroll 8
+  for (int i = 0; i < m; ++i) {
+#pragma GCC unroll 8
+    for (int j = 0; j < n; ++j) sums[i][j] = zero();
+  }
+  add_products(sums, a, b, K);
 #pragma GCC unroll 8
   for (int i = 0; i < m; ++i) {
 #pragma GCC unroll 8
@@ -50,34 +91,31 @@ void dots(C *c, int64_t ld_c, int64_t step_c, const Strided<const T> &a, const S
   }
 }
 
-template <class T, class C>
-using Dots = void (*)(C *, int64_t, int64_t, const Strided<const T> &, const Strided<const T> &, int64_t);
+template <class T, class B, class C>
+using Dots = void (*)(C *, int64_t, int64_t, const Strided<const T> &, const B &, int64_t);
 
-template <class T, class C, int n, class Rows = std::make_integer_sequence<int, kRowsOfA>>
+template <class T, class B, class C, int n, class Rows = std::make_integer_sequence<int, kRowsOfA>>
 struct DotsOf;
-template <class T, class C, int n, int... m>
-struct DotsOf<T, C, n, std::integer_sequence<int, m...>> {
-  static constexpr Dots<T, C> rows[] = {&dots<T, C, m + 1, n>...};
+template <class T, class B, class C, int n, int... m>
+struct DotsOf<T, B, C, n, std::integer_sequence<int, m...>> {
+  static constexpr Dots<T, B, C> rows[] = {&dots<T, B, C, m + 1, n>...};
 };
 
 // The columns of C that are `step` apart, n of them from c and b on.
-template <int n, class T, class C>
-void columns(C *c, int64_t ld_c, int64_t step, const Strided<const T> &a, int64_t M, const Strided<const T> &b, int64_t K) {
+template <int n, class T, class B, class C>
+void columns(C *c, int64_t ld_c, int64_t step, const Strided<const T> &a, int64_t M, const B &b, int64_t K) {
   for (int64_t i = 0; i < M; i += kRowsOfA) {
-    DotsOf<T, C, n>::rows[min(kRowsOfA, M - i) - 1](c + i * ld_c, ld_c, step, a.from(i), b, K);
+    DotsOf<T, B, C, n>::rows[min(kRowsOfA, M - i) - 1](c + i * ld_c, ld_c, step, a.from(i), b, K);
   }
 }
 
 // The rows of B that are multiplied together lie a stretch apart: the hardware fetches four distant streams ahead in full, and of four
 // neighbouring rows two thirds (27 against 38 GB/s).
-template <class T, class C>
-void multiply_rows(lethe_device *device, C *c, int64_t ld_c, const Strided<const T> &a, const Strided<const T> &b, int64_t M, int64_t N,
-                   int64_t K) {
+template <class T, class B, class C>
+void multiply_rows(lethe_device *device, C *c, int64_t ld_c, const Strided<const T> &a, const B &b, int64_t M, int64_t N, int64_t K) {
   parallel(device, N, K, [&](int64_t begin, int64_t end) {
     const int64_t stretch = (end - begin) / kRowsOfB, rest = begin + stretch * kRowsOfB;
-    for (int64_t j = begin; j < begin + stretch; ++j) {
-      columns<kRowsOfB>(c + j, ld_c, stretch, a, M, Strided<const T>{b[j], stretch * b.step}, K);
-    }
+    for (int64_t j = begin; j < begin + stretch; ++j) columns<kRowsOfB>(c + j, ld_c, stretch, a, M, b.from(j).every(stretch), K);
     for (int64_t j = rest; j < end; ++j) columns<1>(c + j, ld_c, 0, a, M, b.from(j), K);
   });
 }
@@ -96,5 +134,18 @@ lethe_status few_rows(lethe_device *device, void *C, int64_t ld_c, int32_t c_dty
   });
   return LETHE_OK;
 }
+
+#ifdef __AVX512BF16__
+lethe_status few_rows_packed(lethe_device *device, void *C, int64_t ld_c, int32_t c_dtype, const void *A, int64_t ld_a, const void *packed,
+                             int64_t, const void *B, int64_t ld_b, int32_t, int64_t M, int64_t N, int64_t K, lethe_stream *) {
+  const Strided<const Bf16> a{static_cast<const Bf16 *>(A), ld_a};
+  const PackedRows b{{static_cast<const uint8_t *>(packed), bytes_of_row(K)}, {static_cast<const Bf16 *>(B), ld_b}};
+  with_type(c_dtype, [&](auto c_type) {
+    using To = decltype(c_type);
+    multiply_rows(device, static_cast<To *>(C), ld_c, a, b, M, N, K);
+  });
+  return LETHE_OK;
+}
+#endif
 
 }  // namespace lethe::LETHE_TIER

@@ -141,3 +141,24 @@ lethe_status lethe::matmul(lethe_device *device, void *C, int64_t ld_c, int32_t 
   device->products->multiply(device, product, C, A, B, accumulate == 1 ? 1.0f : 0.0f, stream);
   return LETHE_OK;
 }
+
+// No packed form: on a GPU what decoding reads is read at the memory's rate without.
+namespace lethe::gpu {
+
+decltype(lethe_packed_bytes) packed_bytes;
+decltype(lethe_pack) pack;
+decltype(lethe_matmul_packed) matmul_packed;
+
+lethe_status packed_bytes(lethe_device *, int64_t *bytes, int32_t, int64_t, int64_t) {
+  *bytes = 0;
+  return LETHE_OK;
+}
+
+lethe_status pack(lethe_device *, void *, int64_t, const void *, int64_t, int32_t, int64_t, int64_t, lethe_stream *) { return LETHE_OK; }
+
+lethe_status matmul_packed(lethe_device *device, void *C, int64_t ld_c, int32_t c_dtype, const void *A, int64_t ld_a, const void *,
+                           int64_t, const void *B, int64_t ld_b, int32_t dtype, int64_t M, int64_t N, int64_t K, lethe_stream *stream) {
+  return matmul(device, C, ld_c, c_dtype, A, ld_a, B, ld_b, dtype, LETHE_NT, 0, M, N, K, stream);
+}
+
+}  // namespace lethe::gpu

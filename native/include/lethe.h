@@ -37,7 +37,7 @@ extern "C" {
 #define LETHE_API __attribute__((visibility("default")))
 #endif
 
-#define LETHE_ABI_VERSION 3
+#define LETHE_ABI_VERSION 4
 
 typedef int32_t lethe_status;
 #define LETHE_OK 0
@@ -245,6 +245,23 @@ LETHE_API lethe_status lethe_swiglu_backward(lethe_device *device, void *d_gate,
 LETHE_API lethe_status lethe_matmul(lethe_device *device, void *C, int64_t ld_c, int32_t c_dtype, const void *A, int64_t ld_a,
                                     const void *B, int64_t ld_b, int32_t dtype, int32_t layout, int32_t accumulate, int64_t M,
                                     int64_t N, int64_t K, lethe_stream *stream);
+
+/*
+ * Weights packed without loss, beside themselves: for products of few rows, whose time is that of reading the weights. What packed memory
+ * holds is the device's own affair, and good for the weights it was made of while they stay as they were.
+ */
+
+/* Bytes that B (N, K) takes packed; 0 where the device has no packed form of it. */
+LETHE_API lethe_status lethe_packed_bytes(lethe_device *device, int64_t *bytes, int32_t dtype, int64_t N, int64_t K);
+
+/* packed = B (N, K); as many bytes as the call above says, aligned to 64 bytes; where that is 0, NULL will do. */
+LETHE_API lethe_status lethe_pack(lethe_device *device, void *packed, int64_t packed_bytes, const void *B, int64_t ld_b, int32_t dtype,
+                                  int64_t N, int64_t K, lethe_stream *stream);
+
+/* C (M, N) = A (M, K) B (N, K)^T with the bits that lethe_matmul gives; packed is what lethe_pack made of B. */
+LETHE_API lethe_status lethe_matmul_packed(lethe_device *device, void *C, int64_t ld_c, int32_t c_dtype, const void *A, int64_t ld_a,
+                                           const void *packed, int64_t packed_bytes, const void *B, int64_t ld_b, int32_t dtype, int64_t M,
+                                           int64_t N, int64_t K, lethe_stream *stream);
 
 /* ---- losses and labels -------------------------------------------------------------------------------------------------- */
 

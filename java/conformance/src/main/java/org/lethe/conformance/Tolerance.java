@@ -28,6 +28,8 @@ enum Tolerance {
   SWIGLU(1e-6, 4e-3, 1e-6),
   SWIGLU_BACKWARD(2e-6, 4e-3, 2e-6),
   MATMUL(2e-6, 4e-3, 2e-6),
+  PACK(0, 0, 0),
+  MATMUL_PACKED(2e-6, 4e-3, 2e-6),
   CROSS_ENTROPY(1e-5, 4e-3, 1e-5),
   TOKEN_LOGPROBS(1e-6, 1e-6, 1e-6),
   TOP_K(3e-6, 3e-6, 3e-6),

@@ -202,6 +202,21 @@ final class Trial {
         });
   }
 
+  /** Two results that are the same, bit for bit. */
+  void expectSameBits(Operand one, Operand other) {
+    expectations.add(
+        () -> {
+          int[] bits = one.foundBits();
+          int at = Arrays.mismatch(bits, other.foundBits());
+          return at < 0
+              ? new Finding(Deviation.NONE, null)
+              : inexact(
+                  "%s[%d] has the bits %08x, %s %08x"
+                      .formatted(one, at, bits[at], other, other.foundBits()[at]),
+                  0);
+        });
+  }
+
   private static Finding compare(
       String name, double[] found, double[] reference, double tolerance, double floor) {
     if (found.length != reference.length) {

@@ -22,6 +22,7 @@ final class Trials {
     var trials = new Trials();
     MovingTrials.addTo(trials);
     TransformerTrials.addTo(trials);
+    PackedTrials.addTo(trials);
     AttentionTrials.addTo(trials);
     LossTrials.addTo(trials);
     OptimizerTrials.addTo(trials);

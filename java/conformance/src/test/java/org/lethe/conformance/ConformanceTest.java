@@ -80,7 +80,8 @@ class ConformanceTest {
   @Test
   void everyKernelHasTrials() {
     var kernels = new ArrayList<>(Header.kernels().keySet());
-    kernels.remove("attention_backward_workspace"); // asked by every trial of attention_backward
+    // asked by every trial of what needs the memory
+    kernels.removeAll(List.of("attention_backward_workspace", "packed_bytes"));
     assertEquals(kernels, List.copyOf(Conformance.operations(null)));
   }
 

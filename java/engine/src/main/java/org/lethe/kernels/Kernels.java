@@ -79,6 +79,9 @@ public final class Kernels {
   private final Bound swiglu = new Bound("swiglu", "pppplillp");
   private final Bound swigluBackward = new Bound("swiglu_backward", "ppplppplillp");
   private final Bound matmul = new Bound("matmul", "ppliplpliiilllp");
+  private final Bound packedBytes = new Bound("packed_bytes", "ppill");
+  private final Bound pack = new Bound("pack", "pplplillp");
+  private final Bound matmulPacked = new Bound("matmul_packed", "ppliplplplilllp");
   private final Bound crossEntropy = new Bound("cross_entropy", "pppppillfp");
   private final Bound tokenLogprobs = new Bound("token_logprobs", "ppppillp");
   private final Bound topK = new Bound("top_k", "ppppilllp");
@@ -1001,6 +1004,91 @@ public final class Kernels {
                       m,
                       n,
                       k,
+                      DEFAULT_STREAM));
+    } catch (Throwable t) {
+      throw rethrow(t);
+    }
+  }
+
+  /**
+   * Bytes that a weight (n, k) takes packed without loss, for the products of few rows to read
+   * less; 0 where the device has no packed form of it.
+   */
+  public long packedBytes(DType dtype, long n, long k) {
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment result = arena.allocate(ValueLayout.JAVA_LONG);
+      done(
+          (int)
+              packedBytes
+                  .handle()
+                  .invokeExact(device.handle(), result.address(), dtype.code(), n, k));
+      return result.get(ValueLayout.JAVA_LONG, 0);
+    } catch (Throwable t) {
+      throw rethrow(t);
+    }
+  }
+
+  /**
+   * Packs a weight, which stays as it is.
+   *
+   * @param packed as many bytes as {@link #packedBytes} says, written
+   * @param b (N, K)
+   */
+  public void pack(Tensor packed, Tensor b) {
+    contiguous("pack", packed);
+    try {
+      done(
+          (int)
+              pack.handle()
+                  .invokeExact(
+                      device.handle(),
+                      at(packed),
+                      packed.bytes(),
+                      at(b),
+                      b.stride(),
+                      b.dtype().code(),
+                      b.rows(),
+                      b.width(),
+                      DEFAULT_STREAM));
+    } catch (Throwable t) {
+      throw rethrow(t);
+    }
+  }
+
+  /**
+   * c (M, N) = a (M, K) bᵀ, b (N, K): the bits of {@link #matmul}.
+   *
+   * @param packed what {@link #pack} made of b as it is now
+   */
+  public void matmulPacked(Tensor c, Tensor a, Tensor packed, Tensor b) {
+    contiguous("matmul_packed", packed);
+    if (!(a.width() == b.width()
+        && c.rows() == a.rows()
+        && c.width() == b.rows()
+        && sameType(a, b)
+        && (sameType(c, a) || c.dtype() == DType.F32))) {
+      throw misfit("matmul_packed", c, a, b);
+    }
+    try {
+      done(
+          (int)
+              matmulPacked
+                  .handle()
+                  .invokeExact(
+                      device.handle(),
+                      at(c),
+                      c.stride(),
+                      c.dtype().code(),
+                      at(a),
+                      a.stride(),
+                      at(packed),
+                      packed.bytes(),
+                      at(b),
+                      b.stride(),
+                      a.dtype().code(),
+                      a.rows(),
+                      b.rows(),
+                      a.width(),
                       DEFAULT_STREAM));
     } catch (Throwable t) {
       throw rethrow(t);

@@ -27,7 +27,7 @@ import org.jspecify.annotations.Nullable;
  * loaded before it.
  */
 final class NativeLibrary {
-  static final int ABI_VERSION = 3;
+  static final int ABI_VERSION = 4;
   private static final int RTLD_LAZY = 1;
 
   private final SymbolLookup symbols;

@@ -229,7 +229,7 @@ public final class Llama implements AutoCloseable {
     kernels.gatherRows(selection.selected(), a.normed, selection.rows());
     for (int i = 0; i < selection.chunks().size(); i++) {
       Activations.Chunk x = selection.chunks().get(i);
-      kernels.matmul(x.logits(), x.inputs(), parameters.head(), Layout.NT, false);
+      weights.multiply(x.logits(), x.inputs(), parameters.head());
       if (gradients == null) {
         kernels.crossEntropy(x.loss(), null, x.logits(), x.targets(), 0);
       } else {
@@ -261,7 +261,7 @@ public final class Llama implements AutoCloseable {
       }
       layer(a, l, cache);
       kernels.swiglu(a.swiglu, x.gate(), x.up());
-      kernels.matmul(a.branch, a.swiglu, w.down(), Layout.NT, false);
+      weights.multiply(a.branch, a.swiglu, w.down());
     }
   }
 
@@ -269,13 +269,13 @@ public final class Llama implements AutoCloseable {
   private void layer(Activations a, int l, @Nullable KeyValueCache cache) {
     LlamaParameters.Layer w = parameters.layers().get(l);
     Activations.Layer x = a.layers.get(l);
-    kernels.matmul(x.qkv(), a.normed, w.qkv(), Layout.NT, false);
+    weights.multiply(x.qkv(), a.normed, w.qkv());
     kernels.rope(x.qk(), table(), a.positions, false);
     attend(a, x, l, cache);
-    kernels.matmul(a.branch, x.attention(), w.output(), Layout.NT, false);
+    weights.multiply(a.branch, x.attention(), w.output());
 
     kernels.rmsnorm(a.normed, a.rstd, x.middle(), x.input(), a.branch, w.postNorm(), eps);
-    kernels.matmul(x.gateUp(), a.normed, w.gateUp(), Layout.NT, false);
+    weights.multiply(x.gateUp(), a.normed, w.gateUp());
   }
 
   /** The same again, from the layer's input. */
@@ -374,7 +374,7 @@ public final class Llama implements AutoCloseable {
     Activations a = prepare(tokens, 1, Keep.NOTHING);
     forward(a, null);
     finalNorm(a);
-    kernels.matmul(logits, a.normed.rows(0, tokens.length), parameters.head(), Layout.NT, false);
+    weights.multiply(logits, a.normed.rows(0, tokens.length), parameters.head());
   }
 
   /**
@@ -395,7 +395,7 @@ public final class Llama implements AutoCloseable {
     a.set(blocks, new int[blocks.size()]);
     forward(a, null);
     finalNorm(a);
-    kernels.matmul(logits, a.normed, parameters.head(), Layout.NT, false);
+    weights.multiply(logits, a.normed, parameters.head());
   }
 
   /**
@@ -420,7 +420,7 @@ public final class Llama implements AutoCloseable {
     for (long first = 0; first < padded; first += a.headRows) {
       long chunk = Math.min(a.headRows, padded - first);
       Tensor logits = a.logits.rows(0, chunk);
-      kernels.matmul(logits, a.normed.rows(first, chunk), parameters.head(), Layout.NT, false);
+      weights.multiply(logits, a.normed.rows(first, chunk), parameters.head());
       kernels.tokenLogprobs(
           a.loss.view("logprobs", first, chunk), logits, a.targets.view("targets", first, chunk));
     }
@@ -486,7 +486,7 @@ public final class Llama implements AutoCloseable {
   private void read(Activations a, List<int[]> tokens, KeyValueCache cache) {
     forward(a, cache);
     finalNorm(a);
-    kernels.matmul(a.lastLogits, a.last(kernels, tokens), parameters.head(), Layout.NT, false);
+    weights.multiply(a.lastLogits, a.last(kernels, tokens), parameters.head());
   }
 
   /**

@@ -181,6 +181,16 @@ public final class LlamaParameters {
     return head;
   }
 
+  /** What tokens are multiplied with: the layers' matrices, first to last, and the head. */
+  List<Tensor> matrices() {
+    var matrices = new ArrayList<Tensor>();
+    for (Layer layer : layers) {
+      matrices.addAll(List.of(layer.qkv, layer.output, layer.gateUp, layer.down));
+    }
+    matrices.add(head);
+    return matrices;
+  }
+
   /** (d), the last norm's. */
   public Tensor norm() {
     return norm;

@@ -8,6 +8,7 @@ import java.util.List;
 import org.jspecify.annotations.Nullable;
 import org.lethe.kernels.DType;
 import org.lethe.kernels.Device;
+import org.lethe.kernels.Kernels.Layout;
 import org.lethe.kernels.MemoryPlan;
 import org.lethe.kernels.Tensor;
 
@@ -28,6 +29,7 @@ public final class LlamaWeights implements ParameterSource, AutoCloseable {
   private final Tensor flat;
   private final @Nullable Tensor low;
   private final LlamaParameters parameters;
+  private @Nullable PackedWeights packed;
 
   private LlamaWeights(LlamaConfig config, Device device, DType dtype, boolean exact) {
     this.config = config;
@@ -197,8 +199,46 @@ public final class LlamaWeights implements ParameterSource, AutoCloseable {
     return flat.dtype() == DType.F32 || low != null;
   }
 
+  /**
+   * Packs the matrices without loss, beside themselves, where the device has a form for that (CPUs
+   * with AVX512_BF16, for BF16 weights): decoding then reads a quarter less, and computes the same
+   * bits. It takes three quarters of the weights' bytes more memory, and the time of some hundred
+   * tokens, so it is for whoever decodes more than those. A second call does nothing.
+   *
+   * @return whether they are packed
+   * @throws IllegalStateException for weights to train, which do not stay as they are packed
+   * @throws org.lethe.kernels.OutOfDeviceMemoryException if there is no room
+   */
+  public boolean pack() {
+    if (low != null) {
+      throw new IllegalStateException("weights that are trained cannot be packed: they change");
+    }
+    if (packed == null) {
+      packed = PackedWeights.of(parameters.matrices());
+    }
+    return packed != null;
+  }
+
+  /** Bytes that {@link #pack} takes; 0 where the device has no form for that. */
+  public long packedBytes() {
+    return PackedWeights.plan(parameters.matrices()).bytes();
+  }
+
+  /** c = a weightᵀ, from the packed weight where there is one. */
+  void multiply(Tensor c, Tensor a, Tensor weight) {
+    Tensor instead = packed == null ? null : packed.of(weight);
+    if (instead == null) {
+      device.kernels().matmul(c, a, weight, Layout.NT, false);
+    } else {
+      device.kernels().matmulPacked(c, a, instead, weight);
+    }
+  }
+
   @Override
   public void close() {
+    if (packed != null) {
+      packed.close();
+    }
     arena.close();
   }
 }

@@ -37,12 +37,14 @@ class BadArgumentsTest {
           "rmsnorm_backward", Set.of("d_residual"),
           "attention", Set.of("lse"),
           "attention_backward", Set.of("workspace"),
+          "pack", Set.of("packed"),
+          "matmul_packed", Set.of("packed"),
           "cross_entropy", Set.of("d_logits"),
           "adamw", Set.of("low"));
 
   /** Numbers that have no wrong value, or are wrong only together with others. */
   private static final Set<String> ANY_VALUE =
-      Set.of("accumulate", "inverse", "seed", "first", "workspace_bytes");
+      Set.of("accumulate", "inverse", "seed", "first", "workspace_bytes", "packed_bytes");
 
   private final Device device = TestedDevices.openAny();
 
@@ -217,6 +219,23 @@ class BadArgumentsTest {
   }
 
   @Test
+  void packedMemoryThatIsTooSmallIsRefused() {
+    Kernels k = device.kernels();
+    long bytes = k.packedBytes(DType.BF16, 3, 70);
+    assumeTrue(bytes > 0, "this device packs nothing");
+    Tensor a = device.allocate("a", DType.BF16, 2, 70);
+    Tensor b = device.allocate("b", DType.BF16, 3, 70);
+    Tensor packed = device.allocate("packed", DType.BYTE, bytes);
+    k.fill(a, 1);
+    k.fill(b, 1);
+    k.pack(packed, b);
+    Tensor small = packed.view("small", 0, bytes - 1);
+    refused("pack", () -> k.pack(small, b));
+    refused("matmul_packed", () -> k.matmulPacked(real("c", 2, 3), a, small, b));
+    assertEquals(0, k.packedBytes(DType.F32, 3, 70));
+  }
+
+  @Test
   void aTensorOfAnotherDeviceIsRefused() {
     try (Device other = TestedDevices.openAny();
         Tensor there = other.allocate("there", DType.F32, 3)) {
@@ -362,6 +381,8 @@ class BadArgumentsTest {
     unfit("swiglu_backward", () -> k.swigluBackward(x, columns, x, x, x));
     unfit("matmul", () -> k.matmul(x, x, x, Kernels.Layout.NN, false));
     unfit("matmul", () -> k.matmul(half, x, real("b", 4, 4), Kernels.Layout.NN, false));
+    unfit("matmul_packed", () -> k.matmulPacked(x, x, low, other));
+    unfit("pack", () -> k.pack(columns, x));
     unfit("cross_entropy", () -> k.crossEntropy(row, null, x, index, 1));
     unfit("token_logprobs", () -> k.tokenLogprobs(row, x, index));
     unfit("top_k", () -> k.topK(index, row, x));

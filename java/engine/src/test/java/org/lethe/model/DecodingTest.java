@@ -167,6 +167,47 @@ class DecodingTest {
     }
   }
 
+  /** Packed weights are the same weights: not a bit of a token changes. */
+  @ParameterizedTest
+  @MethodSource("devices")
+  void packedWeightsGiveTheSameBits(String name) throws IOException {
+    for (TinyLlama tiny : List.of(TinyLlama.tied(), TinyLlama.untied())) {
+      int[] prompt = tiny.tokens("prompt", PROMPT);
+      try (Device on = TestedDevices.open(name, 1);
+          LlamaWeights plain = toRun(tiny, on, DType.BF16);
+          LlamaWeights packed = toRun(tiny, on, DType.BF16);
+          LlamaWeights wide = toRun(tiny, on, DType.F32);
+          Llama one = new Llama(plain);
+          Llama other = new Llama(packed);
+          KeyValueCache cacheOfOne = new KeyValueCache(plain, PROMPT + NEW);
+          KeyValueCache cacheOfOther = new KeyValueCache(packed, PROMPT + NEW)) {
+        long before = on.allocatedBytes();
+        assertEquals(packed.packedBytes() > 0, packed.pack());
+        assertEquals(packed.packedBytes(), on.allocatedBytes() - before);
+        assertEquals(packed.packedBytes() > 0, packed.pack(), "again");
+        assertEquals(packed.packedBytes(), on.allocatedBytes() - before);
+        assertEquals(false, wide.pack(), "F32");
+        for (int i = 0; i < NEW; i++) {
+          List<int[]> tokens = List.of(i == 0 ? prompt : new int[] {i});
+          assertArrayEquals(
+              one.decode(tokens, cacheOfOne).toFloats(),
+              other.decode(tokens, cacheOfOther).toFloats());
+        }
+      }
+    }
+  }
+
+  private static LlamaWeights toRun(TinyLlama tiny, Device on, DType dtype) {
+    return LlamaWeights.load(on, tiny.config(), tiny, dtype, false);
+  }
+
+  @Test
+  void weightsToTrainAreNotPacked() throws IOException {
+    try (LlamaWeights weights = TinyLlama.tied().load(device, DType.BF16)) {
+      Refusals.said("cannot be packed", assertThrows(IllegalStateException.class, weights::pack));
+    }
+  }
+
   @Test
   void severalPromptsGoOnAsEachAlone() throws IOException {
     TinyLlama tiny = TinyLlama.untied();
