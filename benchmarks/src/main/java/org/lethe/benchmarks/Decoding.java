@@ -5,11 +5,16 @@ import org.lethe.model.Llama;
 import org.lethe.model.Sampling;
 import org.openjdk.jmh.annotations.Benchmark;
 import org.openjdk.jmh.annotations.OperationsPerInvocation;
+import org.openjdk.jmh.annotations.Param;
 
 /** One sequence, token by token; per token. */
 public class Decoding extends ModelOperation {
   private static final int PROMPT = 16;
   private static final int DECODED = 64;
+
+  /** Whether the weights are packed, where the device can. */
+  @Param({"false", "true"})
+  public boolean packed;
 
   private int[] prompt;
   private Llama llama;
@@ -24,11 +29,15 @@ public class Decoding extends ModelOperation {
   void prepare() {
     load(false);
     llama = new Llama(steps.weights());
+    double saved =
+        packed && steps.weights().pack()
+            ? bytes(StepCost.matrices(steps.config())) - steps.weights().packedBytes()
+            : 0;
     prompt = Noise.tokens(steps.config().vocabulary(), 1, PROMPT);
     var generate = StepCost.decoding(steps.config(), dtype, PROMPT + DECODED / 2);
-    generated = work(DECODED * generate.flop(), DECODED * generate.bytes());
+    generated = work(DECODED * generate.flop(), DECODED * (generate.bytes() - saved));
     var one = StepCost.decoding(steps.config(), dtype, Steps.CACHE / 2);
-    decoded = work(one.flop(), one.bytes());
+    decoded = work(one.flop(), one.bytes() - saved);
     steps.decode();
     crossings = Crossings.seconds(device, steps::decode);
   }

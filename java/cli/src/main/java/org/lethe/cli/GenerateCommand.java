@@ -9,6 +9,7 @@ import java.util.List;
 import java.util.concurrent.Callable;
 import org.lethe.kernels.Device;
 import org.lethe.model.Generator;
+import org.lethe.model.LlamaWeights;
 import org.lethe.model.Sampling;
 import org.lethe.text.LanguageModel;
 import org.lethe.text.ModelFiles;
@@ -31,6 +32,9 @@ import picocli.CommandLine.Spec;
       "  lethe generate --model demo/unlearned --prompt \"Call me\" --max-tokens 20"
     })
 final class GenerateCommand implements Callable<Integer> {
+  /** Tokens from which on packing the weights saves more time than it takes. */
+  private static final int WORTH_PACKING = 256;
+
   @Option(
       names = "--model",
       required = true,
@@ -73,6 +77,8 @@ final class GenerateCommand implements Callable<Integer> {
   @Option(names = "--json", description = "print one JSON object")
   boolean json;
 
+  private boolean packed;
+
   @Mixin TypeOption type = new TypeOption();
   @Mixin DeviceOption device = new DeviceOption();
   @Spec CommandSpec spec;
@@ -102,6 +108,9 @@ final class GenerateCommand implements Callable<Integer> {
                     if (!json) {
                       typist.type(token);
                     }
+                    if (maxTokens >= WORTH_PACKING) { // behind the first token, not before it
+                      pack(language.weights(), opened);
+                    }
                     return !out.checkError(); // nobody listens any more
                   });
       if (json) {
@@ -113,6 +122,18 @@ final class GenerateCommand implements Callable<Integer> {
         typist.end();
       }
       return 0;
+    }
+  }
+
+  /** Where the packed weights leave as much memory free again. */
+  private void pack(LlamaWeights weights, Device opened) {
+    if (!packed) {
+      packed = true;
+      long free =
+          Machine.device(opened, type.dtype(), false).usableBytes() - opened.allocatedBytes();
+      if (2 * weights.packedBytes() <= free) {
+        weights.pack();
+      }
     }
   }
 

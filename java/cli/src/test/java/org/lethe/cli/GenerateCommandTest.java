@@ -4,6 +4,8 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import org.junit.jupiter.api.BeforeEach;
@@ -55,6 +57,24 @@ class GenerateCommandTest {
           generate("The", drawn + " --json").json().path("text").asString()
               + System.lineSeparator(),
           generate("The", drawn).done().out());
+    }
+  }
+
+  /** Long texts are decoded from packed weights, where the device has them: the same tokens. */
+  @Test
+  void aLongTextBeginsAsAShortOne() throws IOException {
+    Path config = model.resolve("config.json");
+    Files.writeString(
+        config,
+        Files.readString(config)
+            .replaceAll(
+                "\"max_position_embeddings\"\\s*:\\s*128", "\"max_position_embeddings\":512"));
+    String drawn = " --json --temperature 1 --seed 3 --dtype bf16";
+    JsonNode lengthy = generate("The", "--max-tokens 300" + drawn).json().path("tokens");
+    JsonNode brief = generate("The", "--max-tokens 200" + drawn).json().path("tokens");
+    assertTrue(brief.size() > 100, brief::toString);
+    for (int i = 0; i < brief.size(); i++) {
+      assertEquals(brief.get(i), lengthy.get(i), "token " + i);
     }
   }
 
