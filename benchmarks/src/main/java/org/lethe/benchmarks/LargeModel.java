@@ -17,7 +17,7 @@ import org.lethe.model.LlamaWeights;
 
 /**
  * {@code benchmarks/large-model}: writes a Llama2-7b of random weights (13.5 GB in BF16, streamed),
- * loads it and scores a block of 512 tokens.
+ * maps it and scores a block of 512 tokens.
  */
 public final class LargeModel {
   private static final int LENGTH = 512;
@@ -60,7 +60,7 @@ public final class LargeModel {
       long start = System.nanoTime();
       try (Checkpoint checkpoint = Checkpoint.open(folder);
           LlamaWeights weights =
-              LlamaWeights.load(device, checkpoint.config(), checkpoint, DType.BF16, false);
+              LlamaWeights.map(device, checkpoint.config(), checkpoint, DType.BF16);
           var llama = new Llama(weights)) {
         double loading = seconds(start);
         LlamaConfig config = checkpoint.config();
@@ -73,7 +73,7 @@ public final class LargeModel {
         double flop = StepCost.flop(StepCost.forward(config, DType.BF16, 1, LENGTH));
         System.out.printf(
             Locale.ROOT,
-            "%.2f billion parameters: loaded in %.1f s, %d tokens scored in %.2f s the first time, %.2f s then: %.1f tokens/s,"
+            "%.2f billion parameters: mapped in %.1f s, %d tokens scored in %.2f s the first time, %.2f s then: %.1f tokens/s,"
                 + " %.0f GFLOP/s, %.0f%% of the %.0f that a product of 2048 cubed reaches; peak resident memory %.1f GB%n",
             config.parameters() / 1e9,
             loading,

@@ -101,7 +101,7 @@ final class EvalCommand implements Callable<Integer> {
         Progress progress = new Progress()) {
       for (Path model : models) {
         progress.begin(String.valueOf(model.getFileName()), "prompts", 0, asked.size() + 2);
-        try (LanguageModel language = LanguageModel.open(opened, model, type.dtype())) {
+        try (LanguageModel language = LanguageModel.map(opened, model, type.dtype())) {
           Evaluation evaluation =
               Evaluation.of(
                   language,

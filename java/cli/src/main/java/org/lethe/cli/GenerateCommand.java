@@ -96,7 +96,7 @@ final class GenerateCommand implements Callable<Integer> {
     PrintWriter out = spec.commandLine().getOut();
     try (ModelFiles files = ModelFiles.open(model);
         Device opened = device.open();
-        LanguageModel language = files.load(opened, type.dtype())) {
+        LanguageModel language = files.map(opened, type.dtype())) {
       var typist = new Typist(out, language.tokenizer());
       int[] tokens =
           new Generator(language.llama())

@@ -73,7 +73,7 @@ final class ScoreCommand implements Callable<Integer> {
     var out = spec.commandLine().getOut();
     String text = source.text == null ? null : TextBlocks.read(source.text);
     try (Device opened = device.open();
-        LanguageModel language = LanguageModel.open(opened, model, type.dtype())) {
+        LanguageModel language = LanguageModel.map(opened, model, type.dtype())) {
       int[] tokens = text == null ? given() : language.prompt(text);
       TokenScores scores = TokenScores.of(language.llama(), tokens);
       if (json) {

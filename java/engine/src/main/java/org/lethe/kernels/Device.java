@@ -182,7 +182,7 @@ public final class Device implements AutoCloseable {
     if (FlightRecorder.isInitialized()) { // not loaded only to be told that nobody listens
       DeviceAllocation.record(name, bytes);
     }
-    return new Tensor(this, name, dtype, shape.clone(), address, true);
+    return new Tensor(this, name, dtype, shape.clone(), address);
   }
 
   /** Allocates a tensor and fills it. */
@@ -200,8 +200,8 @@ public final class Device implements AutoCloseable {
   }
 
   /**
-   * A tensor in the host's own memory, which must outlive it; of a {@link #hostAddressable} device
-   * only.
+   * A tensor in the host's own memory, for as long as that is not closed; of a {@link
+   * #hostAddressable} device only.
    */
   public Tensor wrap(String name, DType dtype, MemorySegment memory, long... shape) {
     long bytes = Tensor.elements(shape) * dtype.bytes();
@@ -214,7 +214,7 @@ public final class Device implements AutoCloseable {
           "'%s' %s%s takes %d bytes of native memory, not %d"
               .formatted(name, dtype, Arrays.toString(shape), bytes, memory.byteSize()));
     }
-    return new Tensor(this, name, dtype, shape.clone(), memory.address(), false);
+    return new Tensor(this, name, dtype, shape.clone(), memory);
   }
 
   /** What is allocated now, largest first. */

@@ -2,8 +2,10 @@ package org.lethe.kernels;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.MemorySegment.Scope;
 import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Numbers on a device: a dtype, a shape, an address. Row-major; a view of some columns of a matrix
@@ -17,12 +19,19 @@ public final class Tensor implements AutoCloseable {
   private final long[] shape;
   private final long stride;
   private final boolean owner;
+  private final @Nullable Scope host; // that of its memory, where it is not the device's own
   private final long elements;
   private final long width;
   private long address;
 
-  Tensor(Device device, String name, DType dtype, long[] shape, long address, boolean owner) {
-    this(device, name, dtype, shape, shape.length == 0 ? 1 : width(shape), address, owner);
+  /** Memory of the device's own, which the tensor owns. */
+  Tensor(Device device, String name, DType dtype, long[] shape, long address) {
+    this(device, name, dtype, shape, width(shape), address, true, null);
+  }
+
+  /** The host's memory, for as long as its scope lives. */
+  Tensor(Device device, String name, DType dtype, long[] shape, MemorySegment host) {
+    this(device, name, dtype, shape, width(shape), host.address(), false, host.scope());
   }
 
   private Tensor(
@@ -32,7 +41,8 @@ public final class Tensor implements AutoCloseable {
       long[] shape,
       long stride,
       long address,
-      boolean owner) {
+      boolean owner,
+      @Nullable Scope host) {
     this.device = device;
     this.name = name;
     this.dtype = dtype;
@@ -40,6 +50,7 @@ public final class Tensor implements AutoCloseable {
     this.stride = stride;
     this.address = address;
     this.owner = owner;
+    this.host = host;
     this.elements = elements(shape);
     this.width = width(shape);
   }
@@ -126,6 +137,9 @@ public final class Tensor implements AutoCloseable {
     if (address == 0) {
       throw new IllegalStateException("tensor '" + name + "' is closed");
     }
+    if (host != null && !host.isAlive()) {
+      throw new IllegalStateException("what tensor '" + name + "' lies in is closed");
+    }
     device.handle();
     return address;
   }
@@ -135,21 +149,13 @@ public final class Tensor implements AutoCloseable {
     checkRange("rows", from, count, rows());
     long[] s = shape.clone();
     s[0] = count;
-    return new Tensor(
-        device, name, dtype, s, stride, address() + from * stride * dtype.bytes(), false);
+    return part(name, dtype, s, stride, from * stride * dtype.bytes());
   }
 
   /** A view (rows, count) of the columns {@code from} on of a matrix; its stride stays. */
   public Tensor columns(long from, long count) {
     checkRange("columns", from, count, width());
-    return new Tensor(
-        device,
-        name,
-        dtype,
-        new long[] {rows(), count},
-        stride,
-        address() + from * dtype.bytes(),
-        false);
+    return part(name, dtype, new long[] {rows(), count}, stride, from * dtype.bytes());
   }
 
   /** A view of a contiguous tensor's elements from {@code first} on, as another shape. */
@@ -159,8 +165,7 @@ public final class Tensor implements AutoCloseable {
           this + " has gaps between its rows: it cannot be reshaped");
     }
     checkRange("elements", first, elements(viewShape), elements());
-    return new Tensor(
-        device, viewName, dtype, viewShape.clone(), address() + first * dtype.bytes(), false);
+    return part(viewName, dtype, viewShape.clone(), width(viewShape), first * dtype.bytes());
   }
 
   /** The same bytes, from {@code first} (a byte) on, as elements of another dtype. */
@@ -170,7 +175,7 @@ public final class Tensor implements AutoCloseable {
       throw new IllegalArgumentException(
           this + " cannot be seen as " + viewType + " from " + first);
     }
-    return new Tensor(device, viewName, viewType, viewShape.clone(), address() + first, false);
+    return part(viewName, viewType, viewShape.clone(), width(viewShape), first);
   }
 
   /**
@@ -185,7 +190,11 @@ public final class Tensor implements AutoCloseable {
       throw new IllegalArgumentException(
           "%s cannot be seen as %d rows of %d, %d apart".formatted(this, count, width, apart));
     }
-    return new Tensor(device, name, dtype, new long[] {count, width}, apart, address(), false);
+    return part(name, dtype, new long[] {count, width}, apart, 0);
+  }
+
+  private Tensor part(String partName, DType type, long[] partShape, long apart, long firstByte) {
+    return new Tensor(device, partName, type, partShape, apart, address() + firstByte, false, host);
   }
 
   private void checkRange(String what, long from, long count, long of) {

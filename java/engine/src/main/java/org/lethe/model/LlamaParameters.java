@@ -4,12 +4,17 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
+import java.util.function.Function;
+import java.util.stream.Collectors;
+import org.jspecify.annotations.Nullable;
 import org.lethe.kernels.Tensor;
 
 /**
- * A Llama's parameters as views of one flat tensor: of the weights, or of their gradients. What one
- * product reads lies together: q, k and v above one another, and gate and up. The order is that of
- * the backward pass: head, last norm, layers from the last to the first, embedding.
+ * A Llama's parameters: views of one flat tensor, of the weights or of their gradients, or wherever
+ * weights lie that are only run. What one product reads lies together: q, k and v above one
+ * another, and gate and up. The order is that of the backward pass: head, last norm, layers from
+ * the last to the first, embedding.
  */
 public final class LlamaParameters {
   /** Parameters start at multiples of this many elements, a cache line even of 16-bit ones. */
@@ -49,8 +54,32 @@ public final class LlamaParameters {
   public record Layer(
       Tensor inputNorm, Tensor qkv, Tensor output, Tensor postNorm, Tensor gateUp, Tensor down) {}
 
-  private final Tensor flat;
+  /** Parameters that lie together, above one another. */
+  record Group(List<Parameter> parameters) {
+    /** Their names. */
+    String name() {
+      return parameters.stream().map(Parameter::name).collect(Collectors.joining(" + "));
+    }
+
+    /** The first element in the flat tensor. */
+    long first() {
+      return parameters.getFirst().first;
+    }
+
+    /** (width) of a norm, or (rows of all, width). */
+    long[] shape() {
+      long[] shape = parameters.getFirst().shape();
+      if (parameters.size() > 1) {
+        shape[0] = parameters.stream().mapToLong(Parameter::rows).sum();
+      }
+      return shape;
+    }
+  }
+
+  private final @Nullable Tensor flat;
   private final Map<String, Parameter> byName = new HashMap<>();
+  private final Map<String, Tensor> tensors = new HashMap<>();
+  private final Map<String, Tensor> groups = new HashMap<>(); // by the first of their names
   private final List<Parameter> layout;
   private final Tensor embedding;
   private final Tensor head;
@@ -63,32 +92,53 @@ public final class LlamaParameters {
    * @param config whose parameters they are
    */
   public LlamaParameters(LlamaConfig config, Tensor flat) {
+    this(config, flat, group -> flat.view(group.name(), group.first(), group.shape()));
+  }
+
+  /** Those that lie where {@code place} says. */
+  LlamaParameters(LlamaConfig config, Function<Group, Tensor> place) {
+    this(config, null, place);
+  }
+
+  private LlamaParameters(
+      LlamaConfig config, @Nullable Tensor flat, Function<Group, Tensor> place) {
     this.flat = flat;
     this.layout = layout(config);
-    for (Parameter p : layout) {
-      byName.put(p.name, p);
+    for (Group group : groups(config)) {
+      Tensor together = place.apply(group);
+      groups.put(group.parameters.getFirst().name, together);
+      for (Parameter p : group.parameters) {
+        byName.put(p.name, p);
+        tensors.put(p.name, together.view(p.name, p.first - group.first(), p.shape()));
+      }
     }
-    long d = config.width();
-    long f = config.feedForward();
-    long qkvRows = config.queryWidth() + 2L * config.kvWidth();
-    embedding = tensor("model.embed_tokens.weight");
-    head = config.tiedHead() ? embedding : tensor("lm_head.weight");
-    norm = tensor("model.norm.weight");
+    embedding = group("model.embed_tokens.weight");
+    head = config.tiedHead() ? embedding : group("lm_head.weight");
+    norm = group("model.norm.weight");
     for (int l = 0; l < config.layers(); l++) {
       String layer = "model.layers." + l + ".";
       layers.add(
           new Layer(
-              tensor(layer + "input_layernorm.weight"),
-              packed(layer + "self_attn.q_proj.weight", "qkv", qkvRows, d),
-              tensor(layer + "self_attn.o_proj.weight"),
-              tensor(layer + "post_attention_layernorm.weight"),
-              packed(layer + "mlp.gate_proj.weight", "gate_up", 2 * f, d),
-              tensor(layer + "mlp.down_proj.weight")));
+              group(layer + "input_layernorm.weight"),
+              group(layer + "self_attn.q_proj.weight"),
+              group(layer + "self_attn.o_proj.weight"),
+              group(layer + "post_attention_layernorm.weight"),
+              group(layer + "mlp.gate_proj.weight"),
+              group(layer + "mlp.down_proj.weight")));
     }
+  }
+
+  private Tensor group(String first) {
+    return Objects.requireNonNull(groups.get(first));
   }
 
   /** Where each parameter of such a Llama lies, in order. */
   public static List<Parameter> layout(LlamaConfig config) {
+    return groups(config).stream().flatMap(group -> group.parameters.stream()).toList();
+  }
+
+  /** The same, those together that must lie together. */
+  static List<Group> groups(LlamaConfig config) {
     var layout = new Layout();
     long d = config.width();
     long f = config.feedForward();
@@ -109,7 +159,7 @@ public final class LlamaParameters {
       layout.norm(layer + "input_layernorm", d);
     }
     layout.matrix("model.embed_tokens", config.vocabulary(), d);
-    return layout.parameters;
+    return layout.groups;
   }
 
   /** Elements of the flat tensor; the gaps between parameters are to be zero. */
@@ -119,31 +169,32 @@ public final class LlamaParameters {
   }
 
   private static final class Layout {
-    private final List<Parameter> parameters = new ArrayList<>();
+    private final List<Group> groups = new ArrayList<>();
     private long end;
 
     void matrix(String name, long rows, long width) {
-      end = Math.ceilDiv(end, ALIGNMENT) * ALIGNMENT;
+      begin();
       follow(name, rows, width);
+    }
+
+    void norm(String name, long width) {
+      begin();
+      add(new Parameter(name + ".weight", end, 1, width, true));
     }
 
     void follow(String name, long rows, long width) {
       add(new Parameter(name + ".weight", end, rows, width, false));
     }
 
-    void norm(String name, long width) {
+    private void begin() {
       end = Math.ceilDiv(end, ALIGNMENT) * ALIGNMENT;
-      add(new Parameter(name + ".weight", end, 1, width, true));
+      groups.add(new Group(new ArrayList<>()));
     }
 
     private void add(Parameter p) {
-      parameters.add(p);
+      groups.getLast().parameters.add(p);
       end = Math.addExact(end, p.elements());
     }
-  }
-
-  private Tensor packed(String first, String name, long rows, long width) {
-    return flat.view(name, find(first).first, rows, width);
   }
 
   /** Where the parameter of that name lies. */
@@ -162,12 +213,19 @@ public final class LlamaParameters {
 
   /** The parameter of that name, a view. */
   public Tensor tensor(String name) {
-    Parameter p = find(name);
-    return flat.view(name, p.first, p.shape());
+    find(name);
+    return Objects.requireNonNull(tensors.get(name));
   }
 
-  /** All of them, one after another. */
+  /**
+   * All of them, one after another.
+   *
+   * @throws IllegalStateException for weights that lie in a file
+   */
   public Tensor flat() {
+    if (flat == null) {
+      throw new IllegalStateException("these weights lie in a file, not in one tensor");
+    }
     return flat;
   }
 

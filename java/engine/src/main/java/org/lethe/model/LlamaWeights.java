@@ -4,7 +4,9 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 import org.lethe.kernels.DType;
 import org.lethe.kernels.Device;
@@ -25,19 +27,25 @@ public final class LlamaWeights implements ParameterSource, AutoCloseable {
 
   private final LlamaConfig config;
   private final Device device;
-  private final MemoryPlan.Arena arena;
-  private final Tensor flat;
+  private final DType dtype;
+  private final MemoryPlan.@Nullable Arena arena; // none where all of them lie in a file
   private final @Nullable Tensor low;
   private final LlamaParameters parameters;
   private @Nullable PackedWeights packed;
 
-  private LlamaWeights(LlamaConfig config, Device device, DType dtype, boolean exact) {
+  private LlamaWeights(
+      LlamaConfig config,
+      Device device,
+      DType dtype,
+      MemoryPlan.@Nullable Arena arena,
+      @Nullable Tensor low,
+      LlamaParameters parameters) {
     this.config = config;
     this.device = device;
-    arena = plan(config, dtype, exact).allocate(device);
-    flat = arena.get(HIGH);
-    low = hasLow(dtype, exact) ? arena.get(LOW) : null;
-    parameters = new LlamaParameters(config, flat);
+    this.dtype = dtype;
+    this.arena = arena;
+    this.low = low;
+    this.parameters = parameters;
   }
 
   /** What such weights take, by name. */
@@ -60,11 +68,12 @@ public final class LlamaWeights implements ParameterSource, AutoCloseable {
    */
   public static LlamaWeights load(
       Device device, LlamaConfig config, ParameterSource source, DType dtype, boolean exact) {
-    var weights = new LlamaWeights(config, device, dtype, exact);
+    LlamaWeights weights = allocate(device, config, dtype, exact);
     try {
-      weights.fill(source);
+      weights.zeroGaps();
+      weights.fill(source, weights.parameters.parameters());
       return weights;
-    } catch (RuntimeException e) {
+    } catch (RuntimeException | Error e) {
       weights.close();
       throw e;
     }
@@ -73,14 +82,76 @@ public final class LlamaWeights implements ParameterSource, AutoCloseable {
   /** Room for weights, for the caller to fill: what they are is undefined. */
   public static LlamaWeights allocate(
       Device device, LlamaConfig config, DType dtype, boolean exact) {
-    return new LlamaWeights(config, device, dtype, exact);
+    MemoryPlan.Arena arena = plan(config, dtype, exact).allocate(device);
+    Tensor low = hasLow(dtype, exact) ? arena.get(LOW) : null;
+    var parameters = new LlamaParameters(config, arena.get(HIGH));
+    return new LlamaWeights(config, device, dtype, arena, low, parameters);
   }
 
-  private void fill(ParameterSource source) {
-    zeroGaps();
+  /**
+   * Weights to run, where they lie: what the source gives in memory ({@link ParameterSource#bf16}),
+   * in the order that products read it, is neither copied nor allocated. The rest is loaded, and
+   * all of it where they are to be F32 or the device cannot address the host's memory.
+   *
+   * <p>The memory must stay: of a mapped file, the file must not be cut or written over meanwhile
+   * (replacing it by another is no harm), or the process is ended by the system's SIGBUS.
+   *
+   * @param dtype F32 or BF16
+   * @throws org.lethe.kernels.OutOfDeviceMemoryException if what is loaded does not fit
+   */
+  public static LlamaWeights map(
+      Device device, LlamaConfig config, ParameterSource source, DType dtype) {
+    var lying = new HashMap<LlamaParameters.Group, MemorySegment>();
+    var loaded = new ArrayList<LlamaParameters.Parameter>();
+    var plan = new MemoryPlan(HIGH);
+    for (LlamaParameters.Group group : LlamaParameters.groups(config)) {
+      MemorySegment memory =
+          dtype == DType.BF16 && device.hostAddressable() ? together(group, source) : null;
+      if (memory != null) {
+        lying.put(group, memory);
+      } else {
+        plan.add(group.name(), dtype, group.shape());
+        loaded.addAll(group.parameters());
+      }
+    }
+    MemoryPlan.Arena arena = loaded.isEmpty() ? null : plan.allocate(device);
+    var parameters =
+        new LlamaParameters(
+            config,
+            group -> {
+              MemorySegment memory = lying.get(group);
+              return memory != null
+                  ? device.wrap(group.name(), dtype, memory, group.shape())
+                  : Objects.requireNonNull(arena).get(group.name());
+            });
+    var weights = new LlamaWeights(config, device, dtype, arena, null, parameters);
+    try {
+      weights.fill(source, loaded);
+      return weights;
+    } catch (RuntimeException | Error e) {
+      weights.close();
+      throw e;
+    }
+  }
+
+  /** The memory of all of the group, where each follows the one before. */
+  private static @Nullable MemorySegment together(
+      LlamaParameters.Group group, ParameterSource source) {
+    MemorySegment all = null;
+    for (LlamaParameters.Parameter p : group.parameters()) {
+      MemorySegment memory = source.bf16(p.name());
+      if (memory == null || (all != null && all.address() + all.byteSize() != memory.address())) {
+        return null;
+      }
+      all = all == null ? memory : all.reinterpret(all.byteSize() + memory.byteSize());
+    }
+    return all;
+  }
+
+  private void fill(ParameterSource source, List<LlamaParameters.Parameter> some) {
     var converted = new ArrayList<LlamaParameters.Parameter>();
-    for (LlamaParameters.Parameter p : parameters.parameters()) {
-      MemorySegment stored = flat.dtype() == DType.BF16 ? source.bf16(p.name()) : null;
+    for (LlamaParameters.Parameter p : some) {
+      MemorySegment stored = dtype == DType.BF16 ? source.bf16(p.name()) : null;
       if (stored != null) {
         parameters.tensor(p.name()).copyFrom(stored);
         zeroLow(p.first(), p.elements());
@@ -98,7 +169,7 @@ public final class LlamaWeights implements ParameterSource, AutoCloseable {
     long end = 0;
     for (LlamaParameters.Parameter p : parameters.parameters()) {
       if (p.first() > end) {
-        device.kernels().fill(flat.view("gap", end, p.first() - end), 0);
+        device.kernels().fill(parameters.flat().view("gap", end, p.first() - end), 0);
         zeroLow(end, p.first() - end);
       }
       end = p.first() + p.elements();
@@ -112,7 +183,7 @@ public final class LlamaWeights implements ParameterSource, AutoCloseable {
   }
 
   private void convert(ParameterSource source, List<LlamaParameters.Parameter> some) {
-    long staged = Math.min(CHUNK, flat.elements());
+    long staged = Math.min(CHUNK, some.stream().mapToLong(p -> p.elements()).max().orElseThrow());
     try (Arena arena = Arena.ofConfined();
         Tensor stage = device.allocate("loading", DType.F32, staged)) {
       MemorySegment host = arena.allocate(staged * Float.BYTES, Float.BYTES);
@@ -121,18 +192,18 @@ public final class LlamaWeights implements ParameterSource, AutoCloseable {
           long count = Math.min(staged, p.elements() - i);
           MemorySegment part = host.asSlice(0, count * Float.BYTES);
           source.read(p.name(), i, part);
-          put(p.first() + i, stage.view("loading", 0, count), part);
+          put(p, i, stage.view("loading", 0, count), part);
         }
       }
     }
   }
 
-  private void put(long first, Tensor stage, MemorySegment values) {
+  private void put(LlamaParameters.Parameter p, long from, Tensor stage, MemorySegment values) {
     long count = stage.elements();
-    Tensor target = flat.view("weights", first, count);
+    Tensor target = parameters.tensor(p.name()).view("weights", from, count);
     stage.copyFrom(values);
     if (low != null) {
-      device.kernels().split(target, low.view("low", first, count), stage);
+      device.kernels().split(target, low.view("low", p.first() + from, count), stage);
     } else {
       device.kernels().convert(target, stage);
     }
@@ -141,7 +212,8 @@ public final class LlamaWeights implements ParameterSource, AutoCloseable {
   /** Reads a parameter back, exact where the low halves are kept. */
   @Override
   public void read(String name, long first, MemorySegment f32) {
-    long from = parameters.find(name).first() + first;
+    Tensor parameter = parameters.tensor(name);
+    long firstLow = parameters.find(name).first() + first;
     long left = f32.byteSize() / Float.BYTES;
     try (Arena arena = Arena.ofConfined();
         Tensor stage = device.allocate("saving", DType.F32, Math.min(CHUNK, left))) {
@@ -149,9 +221,9 @@ public final class LlamaWeights implements ParameterSource, AutoCloseable {
       for (long done = 0; done < left; done += stage.elements()) {
         long count = Math.min(stage.elements(), left - done);
         Tensor part = stage.view("saving", 0, count);
-        Tensor source = flat.view("weights", from + done, count);
+        Tensor source = parameter.view("weights", first + done, count);
         if (low != null) {
-          device.kernels().join(part, source, low.view("low", from + done, count));
+          device.kernels().join(part, source, low.view("low", firstLow + done, count));
         } else {
           device.kernels().convert(part, source);
         }
@@ -181,7 +253,7 @@ public final class LlamaWeights implements ParameterSource, AutoCloseable {
 
   /** What products read: F32, or the BF16 (high halves of the) weights. */
   public DType dtype() {
-    return flat.dtype();
+    return dtype;
   }
 
   /** The parameters as kernels take them. */
@@ -196,7 +268,7 @@ public final class LlamaWeights implements ParameterSource, AutoCloseable {
 
   /** True if nothing was rounded: F32, or BF16 with its low halves. */
   public boolean isExact() {
-    return flat.dtype() == DType.F32 || low != null;
+    return dtype == DType.F32 || low != null;
   }
 
   /**
@@ -239,6 +311,8 @@ public final class LlamaWeights implements ParameterSource, AutoCloseable {
     if (packed != null) {
       packed.close();
     }
-    arena.close();
+    if (arena != null) {
+      arena.close();
+    }
   }
 }

@@ -18,12 +18,14 @@ public final class LanguageModel implements AutoCloseable {
   private final LlamaWeights weights;
   private final Llama llama;
   private final Tokenizer tokenizer;
+  private final Runnable atLast;
 
-  /** Takes both over. */
-  LanguageModel(LlamaWeights weights, Tokenizer tokenizer) {
+  /** Takes both over; {@code atLast} is done when it has closed them. */
+  LanguageModel(LlamaWeights weights, Tokenizer tokenizer, Runnable atLast) {
     this.weights = weights;
     this.llama = new Llama(weights);
     this.tokenizer = tokenizer;
+    this.atLast = atLast;
   }
 
   /**
@@ -36,6 +38,17 @@ public final class LanguageModel implements AutoCloseable {
    */
   public static LanguageModel open(Device device, Path path, DType dtype) {
     return open(device, path, dtype, false);
+  }
+
+  /**
+   * The same without loading what lies in the files as it is computed with, as BF16 weights do that
+   * were written by Lethe: it is there at once, and its memory is the file's pages, shared by all
+   * who map it. The files must stay as they are ({@link LlamaWeights#map}).
+   */
+  public static LanguageModel map(Device device, Path path, DType dtype) {
+    try (ModelFiles files = ModelFiles.open(path)) {
+      return files.map(device, dtype);
+    }
   }
 
   /** Loads a model to train: exact fp32 weights whatever the dtype of its products. */
@@ -113,5 +126,6 @@ public final class LanguageModel implements AutoCloseable {
     llama.close();
     weights.close();
     tokenizer.close();
+    atLast.run();
   }
 }

@@ -20,6 +20,7 @@ public final class ModelFiles implements AutoCloseable {
   private final Checkpoint checkpoint;
   private final CompletableFuture<Tokenizer> tokenizer;
   private boolean taken;
+  private boolean mapped;
 
   private ModelFiles(Checkpoint checkpoint, CompletableFuture<Tokenizer> tokenizer) {
     this.checkpoint = checkpoint;
@@ -56,15 +57,39 @@ public final class ModelFiles implements AutoCloseable {
   }
 
   LanguageModel load(Device device, DType dtype, boolean exact) {
+    refuseTwice();
+    LlamaConfig config = checkpoint.config();
+    return model(LlamaWeights.load(device, config, new WhileGood(), dtype, exact), () -> {});
+  }
+
+  /**
+   * Takes the weights where they lie in the files, as far as they lie there as they are computed
+   * with ({@link LlamaWeights#map}, which says what must not happen to the files); once. The model
+   * keeps the files open.
+   *
+   * @throws TextException if its tokenizer cannot be read
+   * @throws org.lethe.kernels.OutOfDeviceMemoryException if what must be copied does not fit
+   */
+  public LanguageModel map(Device device, DType dtype) {
+    refuseTwice();
+    LlamaConfig config = checkpoint.config();
+    LlamaWeights weights = LlamaWeights.map(device, config, new WhileGood(), dtype);
+    LanguageModel model = model(weights, checkpoint::close);
+    mapped = true;
+    return model;
+  }
+
+  private void refuseTwice() {
     if (taken) {
       throw new IllegalStateException("loaded already");
     }
-    LlamaConfig config = checkpoint.config();
-    LlamaWeights weights = LlamaWeights.load(device, config, new WhileGood(), dtype, exact);
+  }
+
+  private LanguageModel model(LlamaWeights weights, Runnable atLast) {
     try {
       Tokenizer read = tokenizer();
-      read.check(config);
-      var model = new LanguageModel(weights, read);
+      read.check(checkpoint.config());
+      var model = new LanguageModel(weights, read, atLast);
       taken = true;
       return model;
     } catch (RuntimeException | Error e) {
@@ -85,10 +110,12 @@ public final class ModelFiles implements AutoCloseable {
     }
   }
 
-  /** Lets go of the files. */
+  /** Lets go of the files, but for those that a model lies in. */
   @Override
   public void close() {
-    checkpoint.close();
+    if (!mapped) {
+      checkpoint.close();
+    }
     if (!taken) {
       var _ = tokenizer.thenAccept(Tokenizer::close);
     }
