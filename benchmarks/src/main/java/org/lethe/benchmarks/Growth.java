@@ -20,6 +20,7 @@ import org.lethe.format.ModelWriter;
 import org.lethe.format.StoredType;
 import org.lethe.kernels.DType;
 import org.lethe.kernels.Device;
+import org.lethe.model.Llama;
 import org.lethe.model.LlamaConfig;
 import org.lethe.model.LlamaWeights;
 
@@ -73,7 +74,8 @@ public final class Growth {
     TRAIN,
     FORWARD,
     DECODE,
-    LOAD
+    LOAD,
+    MAP
   }
 
   /** One measurement; {@code folder} is where a model to load lies. */
@@ -202,30 +204,37 @@ public final class Growth {
   }
 
   private void files() throws IOException, InterruptedException {
-    say("%n## Loading BF16 safetensors to run, warm file cache%n");
+    say("%n## BF16 safetensors to the first token, loaded and mapped, warm file cache%n");
     say(
-        "| parameters | file, MB | time | GB/s | resident, MB | device, MB |%n|---:|---:|---:|---:|---:|---:|");
+        "| parameters | file, MB | how | time | GB/s | resident, MB | device, MB |%n|---:|---:|---|---:|---:|---:|---:|");
     for (Model model : sizes()) {
       Path folder = Files.createTempDirectory("lethe-growth");
       try {
         Path written = folder.resolve("model");
         ModelWriter.writeHuggingFace(
             written, model.config, StoredType.BF16, Map.of(), new RandomModel());
-        Result r = child(new Point(Work.LOAD, model, 1, 1, cores, written));
-        double bytes = 2.0 * model.config.parameters();
-        if (r != null) {
-          say(
-              "| %s M | %s | %s | %s | %s | %s |",
-              Table.number(model.config.parameters() / 1e6),
-              Table.number(bytes / 1e6),
-              Table.time(r.seconds),
-              Table.number(bytes / 1e9 / r.seconds),
-              Table.number(r.residentBytes / 1e6),
-              Table.number(r.deviceBytes / 1e6));
+        for (Work work : List.of(Work.LOAD, Work.MAP)) {
+          file(new Point(work, model, 1, 1, cores, written));
         }
       } finally {
         delete(folder);
       }
+    }
+  }
+
+  private void file(Point point) throws IOException, InterruptedException {
+    Result r = child(point);
+    double parameters = point.model.config.parameters();
+    if (r != null) {
+      say(
+          "| %s M | %s | %s | %s | %s | %s | %s |",
+          Table.number(parameters / 1e6),
+          Table.number(2 * parameters / 1e6),
+          point.work.name().toLowerCase(Locale.ROOT),
+          Table.time(r.seconds),
+          Table.number(2 * parameters / 1e9 / r.seconds),
+          Table.number(r.residentBytes / 1e6),
+          Table.number(r.deviceBytes / 1e6));
     }
   }
 
@@ -326,7 +335,7 @@ public final class Growth {
 
   private static void measure(Point p) throws IOException {
     try (Device device = Device.open("cpu", new Device.Options(p.threads, null))) {
-      double[] result = p.work == Work.LOAD ? load(device, p) : pass(device, p);
+      double[] result = p.folder == null ? pass(device, p) : fromFile(device, p);
       System.out.printf(
           Locale.ROOT,
           "%.9g %.9g %.9g %.9g%n",
@@ -358,7 +367,8 @@ public final class Growth {
     }
   }
 
-  private static double[] load(Device device, Point p) {
+  /** The same from a file to the first token. */
+  private static double[] fromFile(Device device, Point p) {
     Path folder = Objects.requireNonNull(p.folder);
     double[] bytes = new double[1];
     double seconds =
@@ -366,10 +376,13 @@ public final class Growth {
             () -> {
               try (Checkpoint checkpoint = Checkpoint.open(folder);
                   LlamaWeights weights =
-                      LlamaWeights.load(
-                          device, checkpoint.config(), checkpoint, DType.BF16, false)) {
+                      p.work == Work.MAP
+                          ? LlamaWeights.map(device, checkpoint.config(), checkpoint, DType.BF16)
+                          : LlamaWeights.load(
+                              device, checkpoint.config(), checkpoint, DType.BF16, false);
+                  var llama = new Llama(weights)) {
                 bytes[0] = device.allocatedBytes();
-                return weights.isExact() ? 1 : 0;
+                return llama.next(new int[] {1}, 1).getFirst().token();
               }
             });
     return new double[] {seconds, 0, bytes[0]};

@@ -3,6 +3,7 @@ package org.lethe.benchmarks;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.stream.Stream;
@@ -11,17 +12,19 @@ import org.lethe.format.ModelWriter;
 import org.lethe.format.StoredType;
 import org.lethe.kernels.DType;
 import org.lethe.kernels.Device;
+import org.lethe.model.KeyValueCache;
 import org.lethe.model.Llama;
 import org.lethe.model.LlamaConfig;
 import org.lethe.model.LlamaWeights;
 
 /**
  * {@code benchmarks/large-model}: writes a Llama2-7b of random weights (13.5 GB in BF16, streamed),
- * maps it and scores a block of 512 tokens.
+ * maps it, scores a block of 512 tokens, decodes some from the weights and from packed ones.
  */
 public final class LargeModel {
   private static final int LENGTH = 512;
   private static final int REPEATS = 3;
+  private static final int DECODED = 9;
 
   private LargeModel() {}
 
@@ -85,8 +88,43 @@ public final class LargeModel {
             100 * flop / best / ceilings.flops(),
             ceilings.flops() / 1e9,
             peakBytes() / 1e9);
+        decode(weights, llama);
       }
     }
+  }
+
+  private static void decode(LlamaWeights weights, Llama llama) throws IOException {
+    double plain = secondsPerToken(weights, llama);
+    long start = System.nanoTime();
+    boolean packed = weights.pack();
+    double packing = seconds(start);
+    double matrices = 2 * StepCost.matrices(weights.config());
+    System.out.printf(
+        Locale.ROOT, "decoding %.2f tokens/s, %.1f GB/s", 1 / plain, matrices / plain / 1e9);
+    if (packed) {
+      double less = secondsPerToken(weights, llama);
+      System.out.printf(
+          Locale.ROOT,
+          "; weights packed in %.1f s: %.2f tokens/s, %.1f GB/s; peak resident memory %.1f GB",
+          packing,
+          1 / less,
+          weights.packedBytes() / less / 1e9,
+          peakBytes() / 1e9);
+    }
+    System.out.println();
+  }
+
+  /** The median of some tokens after a first. */
+  private static double secondsPerToken(LlamaWeights weights, Llama llama) {
+    double[] seconds = new double[DECODED];
+    try (var cache = new KeyValueCache(weights, DECODED + 1)) {
+      for (int i = 0; i <= DECODED; i++) {
+        long start = System.nanoTime();
+        llama.decode(List.of(new int[] {i}), cache);
+        seconds[Math.max(0, i - 1)] = seconds(start);
+      }
+    }
+    return Bootstrap.median(seconds);
   }
 
   private static double score(Llama llama, int[] tokens) {
