@@ -23,7 +23,7 @@ inline __attribute__((always_inline)) void add_products(Floats (&sums)[m][n], co
 #pragma GCC unroll 8
     for (int j = 0; j < n; ++j) {
       right[j] = A::words(b[j] + k, part);
-      fetch(b[j] + k, 1);
+      fetch(b[j] + k, sizeof(Ints));
     }
 #pragma GCC unroll 8
     for (int i = 0; i < m; ++i) {
@@ -34,45 +34,68 @@ inline __attribute__((always_inline)) void add_products(Floats (&sums)[m][n], co
   });
 }
 
-#ifdef __AVX512BF16__
-
-// The same, element for element in the same order, of B packed.
+// The same, weight for weight in the same order, of B packed.
 template <int m, int n>
 inline __attribute__((always_inline)) void add_products(Floats (&sums)[m][n], const Strided<const Bf16> &a, const PackedRows &b,
                                                         int64_t K) {
-  const int64_t before = bytes_before_blocks(K);
+  using A = Arithmetic<Bf16>;
+  const int64_t before = bytes_before_blocks(K), blocks = divide_up(K, kBlock);
   Ints uppers[n];
 #pragma GCC unroll 8
   for (int j = 0; j < n; ++j) uppers[j] = b.uppers(j);
-  for (int64_t k = 0, block = 0; k < K;) {
-    uint64_t bits[n], any = 0;
+
+  const auto whole_block = [&](int64_t block) __attribute__((always_inline)) {
 #pragma GCC unroll 8
-    for (int j = 0; j < n; ++j) any |= bits[j] = b.bits(j, block / kBlocksPerWord);
-    const int64_t end = min(K, k + kBlock * kBlocksPerWord);
-    const auto one = [&](auto part) __attribute__((always_inline)) {
+    for (int j = 0; j < n; ++j) {
+      const uint8_t *packed = b.packed[j] + before + block * kBlockBytes;
+      fetch(packed, kBlockBytes);
+      Ints words[kPieces];
+      unpack(words, packed, uppers[j]);
 #pragma GCC unroll 8
-      for (int j = 0; j < n; ++j) {
-        const uint8_t *packed = b.packed[j] + before + block * kBlockBytes;
-        fetch(packed, kBlockBytes);
-        Weights right = unpacked(packed, uppers[j]);
-        if (__builtin_expect((any >> block % kBlocksPerWord & 1) != 0, 0) && (bits[j] >> block % kBlocksPerWord & 1) != 0) {
-          right = weights_of(b.weight[j] + k, part);
-        }
+      for (int piece = 0; piece < kPieces; ++piece) {
 #pragma GCC unroll 8
         for (int i = 0; i < m; ++i) {
-          const Weights left = weights_of(a[i] + k, part);
-          sums[i][j] = Pairs::multiply_add(sums[i][j], left.low, right.low);
-          sums[i][j] = Pairs::multiply_add(sums[i][j], left.high, right.high);
+          sums[i][j] = A::multiply_add(sums[i][j], A::words(a[i] + block * kBlock + piece * kPiece, Full{}), words[piece]);
         }
       }
-    };
-    for (; k + kBlock <= end; k += kBlock, ++block) one(Full{});
-    if (k < end) one(Tail{static_cast<int>(end - k)});
-    k = end;
+    }
+  };
+  // A block that is not whole, or lacks a weight: `bits` says in which rows.
+  const auto other_block = [&](int64_t block, const uint64_t (&bits)[n]) __attribute__((always_inline)) {
+#pragma GCC unroll 8
+    for (int j = 0; j < n; ++j) {
+      Ints words[kPieces];
+      unpack(words, b.packed[j] + before + block * kBlockBytes, uppers[j]);
+      for (int piece = 0; piece < kPieces; ++piece) {
+        const int64_t k = block * kBlock + piece * kPiece;
+        const auto add = [&](auto part) __attribute__((always_inline)) {
+          const bool there = (bits[j] >> block % kBlocksPerWord & 1) == 0;
+          const Ints right = there ? words[piece] : A::words(b.weight[j] + k, part);
+#pragma GCC unroll 8
+          for (int i = 0; i < m; ++i) sums[i][j] = A::multiply_add(sums[i][j], A::words(a[i] + k, part), right);
+        };
+        if (k + kPiece <= K) {
+          add(Full{});
+        } else if (k < K) {
+          add(Tail{static_cast<int>(K - k)});
+        }
+      }
+    }
+  };
+  for (int64_t first = 0; first < blocks; first += kBlocksPerWord) {
+    uint64_t bits[n], any = 0;
+#pragma GCC unroll 8
+    for (int j = 0; j < n; ++j) any |= bits[j] = b.bits(j, first / kBlocksPerWord);
+    const int64_t end = min(blocks, first + kBlocksPerWord);
+    for (int64_t block = first; block < end; ++block, any >>= 1) {
+      if (__builtin_expect((any & 1) == 0 && (block + 1) * kBlock <= K, 1)) {
+        whole_block(block);
+      } else {
+        other_block(block, bits);
+      }
+    }
   }
 }
-
-#endif
 
 // C (m, n) = A (m, K) B (n, K)^T, all of it in registers: an element's bits do not depend on what is beside it.
 template <class T, class B, class C, int m, int n>
@@ -135,7 +158,6 @@ lethe_status few_rows(lethe_device *device, void *C, int64_t ld_c, int32_t c_dty
   return LETHE_OK;
 }
 
-#ifdef __AVX512BF16__
 lethe_status few_rows_packed(lethe_device *device, void *C, int64_t ld_c, int32_t c_dtype, const void *A, int64_t ld_a, const void *packed,
                              int64_t, const void *B, int64_t ld_b, int32_t, int64_t M, int64_t N, int64_t K, lethe_stream *) {
   const Strided<const Bf16> a{static_cast<const Bf16 *>(A), ld_a};
@@ -146,6 +168,5 @@ lethe_status few_rows_packed(lethe_device *device, void *C, int64_t ld_c, int32_
   });
   return LETHE_OK;
 }
-#endif
 
 }  // namespace lethe::LETHE_TIER

@@ -1,9 +1,7 @@
-// Packing weights, and their products. Without AVX512_BF16 decoding is not bound by memory alone: there weights have no packed form.
+// Packing weights, and their products.
 #include "packed.h"
 
 namespace lethe::LETHE_TIER {
-
-#ifdef __AVX512BF16__
 
 namespace {
 
@@ -77,25 +75,12 @@ lethe_status pack(lethe_device *device, void *packed, int64_t, const void *B, in
   return LETHE_OK;
 }
 
-#else
-
-lethe_status packed_bytes(lethe_device *, int64_t *bytes, int32_t, int64_t, int64_t) {
-  *bytes = 0;
-  return LETHE_OK;
-}
-
-lethe_status pack(lethe_device *, void *, int64_t, const void *, int64_t, int32_t, int64_t, int64_t, lethe_stream *) { return LETHE_OK; }
-
-#endif
-
-lethe_status matmul_packed(lethe_device *device, void *C, int64_t ld_c, int32_t c_dtype, const void *A, int64_t ld_a,
-                           [[maybe_unused]] const void *packed, [[maybe_unused]] int64_t packed_bytes, const void *B, int64_t ld_b,
-                           int32_t dtype, int64_t M, int64_t N, int64_t K, lethe_stream *stream) {
-#ifdef __AVX512BF16__
+lethe_status matmul_packed(lethe_device *device, void *C, int64_t ld_c, int32_t c_dtype, const void *A, int64_t ld_a, const void *packed,
+                           int64_t packed_bytes, const void *B, int64_t ld_b, int32_t dtype, int64_t M, int64_t N, int64_t K,
+                           lethe_stream *stream) {
   if (dtype == LETHE_BF16 && M <= device->tier.few) {
     return few_rows_packed(device, C, ld_c, c_dtype, A, ld_a, packed, packed_bytes, B, ld_b, dtype, M, N, K, stream);
   }
-#endif
   return lethe::matmul(device, C, ld_c, c_dtype, A, ld_a, B, ld_b, dtype, LETHE_NT, 0, M, N, K, stream);
 }
 

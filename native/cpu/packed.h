@@ -1,8 +1,8 @@
 // Weights packed without loss: three quarters of what the products of decoding read.
 //
 // Of a weight's bf16 the lower byte tells little apart but the upper one, sign and exponent, is one of a few in any row. Packed, a row is
-//   its sixteen most frequent upper bytes; a bit for each block of 64 weights; the blocks, 96 bytes each:
-//   64 lower bytes, and 64 half bytes that say which of the sixteen goes above each.
+//   its sixteen most frequent upper bytes; a bit for each block of weights; the blocks, a byte and a half a weight:
+//   the lower bytes, then half bytes that say which of the sixteen goes above each.
 // The bit of a block is set where it holds a weight with another upper byte: such a block is read from the weights themselves.
 #pragma once
 
@@ -22,10 +22,8 @@ struct Strided {
   Strided every(int64_t rows) const { return {first, rows * step}; }
 };
 
-#ifdef __AVX512BF16__
-
-constexpr int64_t kBlock = 64;  // weights
-constexpr int64_t kBlockBytes = 96;
+constexpr int64_t kBlock = 4 * W;  // weights: their lower bytes are a vector
+constexpr int64_t kBlockBytes = kBlock + kBlock / 2;
 constexpr int64_t kUppers = 16;
 constexpr int64_t kBlocksPerWord = 64;  // of bits
 
@@ -33,30 +31,60 @@ inline int64_t words_of_bits(int64_t K) { return divide_up(divide_up(K, kBlock),
 inline int64_t bytes_before_blocks(int64_t K) { return kUppers + words_of_bits(K) * static_cast<int64_t>(sizeof(uint64_t)); }
 inline int64_t bytes_of_row(int64_t K) { return bytes_before_blocks(K) + divide_up(K, kBlock) * kBlockBytes; }
 
-// Where a block's element e lies among its lower bytes: a vector's bytes are interleaved with others lane by lane, four lanes of 16.
-inline int64_t place_of(int64_t e) { return e % 32 / 8 * 16 + e / 32 * 8 + e % 8; }
+// A block in the words that products take, a vector of them each.
+constexpr int kPieces = 4 / Arithmetic<Bf16>::kPerWord;
+constexpr int64_t kPiece = kBlock / kPieces;  // weights
 
-inline Ints elements(const Bf16 *x, Full) { return _mm512_loadu_si512(x); }
-inline Ints elements(const Bf16 *x, Tail t) { return _mm512_maskz_loadu_epi16(t.lanes <= 0 ? 0 : _bzhi_u32(~0u, static_cast<unsigned>(t.lanes)), x); }
-inline Full after(Full, int) { return {}; }
-inline Tail after(Tail t, int lanes) { return {t.lanes - lanes}; }
-
-// 64 weights in their order
-struct Weights {
-  Ints low, high;
-};
-
-template <class Part>
-inline Weights weights_of(const Bf16 *x, Part part) {
-  return {elements(x, part), elements(x + 32, after(part, 32))};
+// Where a block's weight e lies among its lower bytes. Vectors are interleaved sixteen bytes by sixteen: of each sixteen a piece gets the
+// same part.
+inline int64_t place_of(int64_t e) {
+  constexpr int64_t kPart = 16 / kPieces;
+  return e % kPiece / kPart * 16 + e / kPiece * kPart + e % kPart;
 }
 
-inline Weights unpacked(const uint8_t *block, Ints uppers) {
-  const Ints lower = _mm512_loadu_si512(block);
-  const Ints halves = _mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i *>(block + kBlock)));
-  const Ints which = bit_and(bit_or(halves, _mm512_slli_epi16(halves, 4)), _mm512_set1_epi8(15));
-  const Ints upper = _mm512_shuffle_epi8(uppers, which);
-  return {_mm512_unpacklo_epi8(lower, upper), _mm512_unpackhi_epi8(lower, upper)};
+#ifdef __AVX512F__
+
+inline Ints load_bytes(const void *p) { return _mm512_loadu_si512(p); }
+inline Ints widen_bytes(const void *p) { return _mm512_cvtepu8_epi16(_mm256_loadu_si256(static_cast<const __m256i *>(p))); }
+inline Ints sixteen_bytes(const void *p) { return _mm512_broadcast_i32x4(_mm_loadu_si128(static_cast<const __m128i *>(p))); }
+inline Ints all_bytes(char x) { return _mm512_set1_epi8(x); }
+inline Ints shift_left_by_4(Ints halves) { return _mm512_slli_epi16(halves, 4); }
+inline Ints look_up(Ints table, Ints which) { return _mm512_shuffle_epi8(table, which); }
+inline Ints interleave_low(Ints a, Ints b) { return _mm512_unpacklo_epi8(a, b); }
+inline Ints interleave_high(Ints a, Ints b) { return _mm512_unpackhi_epi8(a, b); }
+inline Ints widen_low(Ints halves) { return _mm512_unpacklo_epi16(all(0), halves); }
+inline Ints widen_high(Ints halves) { return _mm512_unpackhi_epi16(all(0), halves); }
+
+#else
+
+inline Ints load_bytes(const void *p) { return _mm256_loadu_si256(static_cast<const __m256i *>(p)); }
+inline Ints widen_bytes(const void *p) { return _mm256_cvtepu8_epi16(_mm_loadu_si128(static_cast<const __m128i *>(p))); }
+inline Ints sixteen_bytes(const void *p) { return _mm256_broadcastsi128_si256(_mm_loadu_si128(static_cast<const __m128i *>(p))); }
+inline Ints all_bytes(char x) { return _mm256_set1_epi8(x); }
+inline Ints shift_left_by_4(Ints halves) { return _mm256_slli_epi16(halves, 4); }
+inline Ints look_up(Ints table, Ints which) { return _mm256_shuffle_epi8(table, which); }
+inline Ints interleave_low(Ints a, Ints b) { return _mm256_unpacklo_epi8(a, b); }
+inline Ints interleave_high(Ints a, Ints b) { return _mm256_unpackhi_epi8(a, b); }
+inline Ints widen_low(Ints halves) { return _mm256_unpacklo_epi16(all(0), halves); }
+inline Ints widen_high(Ints halves) { return _mm256_unpackhi_epi16(all(0), halves); }
+
+#endif
+
+inline void as_words(Ints (&words)[2], Ints low, Ints high) {
+  words[0] = low;
+  words[1] = high;
+}
+inline void as_words(Ints (&words)[4], Ints low, Ints high) {
+  words[0] = widen_low(low);
+  words[1] = widen_high(low);
+  words[2] = widen_low(high);
+  words[3] = widen_high(high);
+}
+
+inline void unpack(Ints (&words)[kPieces], const uint8_t *block, Ints uppers) {
+  const Ints halves = widen_bytes(block + kBlock), lower = load_bytes(block);
+  const Ints upper = look_up(uppers, bit_and(bit_or(halves, shift_left_by_4(halves)), all_bytes(15)));
+  as_words(words, interleave_low(lower, upper), interleave_high(lower, upper));
 }
 
 // The packed rows of a weight, and the weight.
@@ -67,7 +95,7 @@ struct PackedRows {
   PackedRows from(int64_t j) const { return {packed.from(j), weight.from(j)}; }
   PackedRows every(int64_t rows) const { return {packed.every(rows), weight.every(rows)}; }
 
-  Ints uppers(int64_t j) const { return _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i *>(packed[j]))); }
+  Ints uppers(int64_t j) const { return sixteen_bytes(packed[j]); }
   uint64_t bits(int64_t j, int64_t word) const {
     uint64_t bits;
     std::memcpy(&bits, packed[j] + kUppers + word * static_cast<int64_t>(sizeof bits), sizeof bits);
@@ -75,12 +103,8 @@ struct PackedRows {
   }
 };
 
-#endif
-
 }  // namespace
 
-#ifdef __AVX512BF16__
 decltype(lethe_matmul_packed) few_rows_packed;
-#endif
 
 }  // namespace lethe::LETHE_TIER
