@@ -7,10 +7,11 @@ namespace {
 
 constexpr int kRowsOfA = W == 16 ? 6 : 2;  // in registers at a time
 constexpr int kRowsOfB = 4;
-constexpr int64_t kAhead = 1024;  // bytes: what cores fetch on their own does not keep up with the memory
 
-inline void fetch(const void *p, int64_t bytes) {
-  for (int64_t line = 0; line < bytes; line += 64) __builtin_prefetch(static_cast<const char *>(p) + kAhead + line);
+// Asks for so many bytes that lie `ahead` of p: what cores fetch on their own does not keep up with the memory.
+template <int64_t ahead, int64_t bytes>
+inline void fetch(const void *p) {
+  for (int64_t line = 0; line < bytes; line += 64) __builtin_prefetch(static_cast<const char *>(p) + ahead + line);
 }
 
 // sums (m, n) += A (m, K) B (n, K)^T, a vector of them each
@@ -23,7 +24,7 @@ inline __attribute__((always_inline)) void add_products(Floats (&sums)[m][n], co
 #pragma GCC unroll 8
     for (int j = 0; j < n; ++j) {
       right[j] = A::words(b[j] + k, part);
-      fetch(b[j] + k, sizeof(Ints));
+      fetch<1024, sizeof(Ints)>(b[j] + k);
     }
 #pragma GCC unroll 8
     for (int i = 0; i < m; ++i) {
@@ -48,7 +49,7 @@ inline __attribute__((always_inline)) void add_products(Floats (&sums)[m][n], co
 #pragma GCC unroll 8
     for (int j = 0; j < n; ++j) {
       const uint8_t *packed = b.packed[j] + before + block * kBlockBytes;
-      fetch(packed, kBlockBytes);
+      fetch<2048, kBlockBytes>(packed);
       Ints words[kPieces];
       unpack(words, packed, uppers[j]);
 #pragma GCC unroll 8

@@ -2,8 +2,10 @@
 #include "packed.h"
 
 namespace lethe::LETHE_TIER {
-
 namespace {
+
+// Rows of A that a weight is read packed for: with more, what unpacking takes is more than what memory saves.
+constexpr int64_t kMostRows = Arithmetic<Bf16>::kPerWord == 2 ? 6 : W == 16 ? 4 : 1;
 
 constexpr uint8_t kNone = 0xff;
 
@@ -30,18 +32,18 @@ int choose(uint8_t *uppers, const Bf16 *x, int64_t K) {
   return kUppers;
 }
 
-// One block; returns whether all of it is there.
+// One block of n weights, filled up with what does no harm; returns whether each upper byte has a code.
 bool pack_block(uint8_t *packed, const Bf16 *x, int64_t n, const uint8_t *codes, uint8_t filler) {
-  uint8_t which[kBlock], missing = 0;
+  uint8_t which[kBlock], codes_seen = 0;
   for (int64_t e = 0; e < kBlock; ++e) {
     const uint16_t bits = e < n ? x[e].bits : static_cast<uint16_t>(filler << 8);
     const uint8_t code = codes[bits >> 8];
     packed[place_of(e)] = static_cast<uint8_t>(bits);
     which[place_of(e)] = code & 15;
-    missing |= code;
+    codes_seen |= code;
   }
   for (int64_t i = 0; i < kBlock / 2; ++i) packed[kBlock + i] = static_cast<uint8_t>(which[2 * i] | which[2 * i + 1] << 4);
-  return missing < kUppers;
+  return codes_seen < kUppers;
 }
 
 void pack_row(uint8_t *packed, const Bf16 *x, int64_t K) {
@@ -78,7 +80,7 @@ lethe_status pack(lethe_device *device, void *packed, int64_t, const void *B, in
 lethe_status matmul_packed(lethe_device *device, void *C, int64_t ld_c, int32_t c_dtype, const void *A, int64_t ld_a, const void *packed,
                            int64_t packed_bytes, const void *B, int64_t ld_b, int32_t dtype, int64_t M, int64_t N, int64_t K,
                            lethe_stream *stream) {
-  if (dtype == LETHE_BF16 && M <= device->tier.few) {
+  if (dtype == LETHE_BF16 && M <= kMostRows) {
     return few_rows_packed(device, C, ld_c, c_dtype, A, ld_a, packed, packed_bytes, B, ld_b, dtype, M, N, K, stream);
   }
   return lethe::matmul(device, C, ld_c, c_dtype, A, ld_a, B, ld_b, dtype, LETHE_NT, 0, M, N, K, stream);

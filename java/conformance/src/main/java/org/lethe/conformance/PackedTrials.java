@@ -36,7 +36,7 @@ final class PackedTrials {
       for (Weights weights : Weights.values()) {
         trials.addForReals(
             "pack", "K=%d, %s".formatted(K, weights), (t, dtype) -> pack(t, dtype, K, weights));
-        for (int M : new int[] {1, 3, 7, 16}) {
+        for (int M : new int[] {1, 2, 4, 6, 7}) {
           product(trials, M, 9, K, weights, DType.BF16, 0);
           product(trials, M, 70, K, weights, DType.F32, M);
         }
@@ -66,7 +66,9 @@ final class PackedTrials {
     t.call(
         k -> {
           k.pack(t.workspace(), b.on());
-          k.matmulPacked(c.on(), left.on(), t.workspace(), b.on());
+          for (int i = 0; i < M; i++) { // one by one: so few are read packed everywhere
+            k.matmulPacked(c.on().rows(i, 1), left.on().rows(i, 1), t.workspace(), b.on());
+          }
         });
     double[] values = b.values();
     double[] expected = new double[M * N];
