@@ -313,7 +313,7 @@ final class Activations implements AutoCloseable {
   }
 
   private Selection selection(int count) {
-    long padded = Math.min(Llama.padded(count), tokens());
+    long padded = Math.min(Llama.padded(1, count), tokens());
     Tensor some = selected.rows(0, padded);
     Tensor dSome = training() ? get("d_selected").rows(0, padded) : null;
     var chunks = new ArrayList<Chunk>();

@@ -42,7 +42,7 @@ public final class KeyValueCache implements AutoCloseable {
   /** What such a cache takes, by name. */
   public static MemoryPlan plan(LlamaConfig config, DType dtype, int sequences, int capacity) {
     var plan = new MemoryPlan("key/value cache");
-    int room = Llama.padded(capacity); // a prompt comes with its padding
+    int room = Llama.mostPadded(capacity); // a prompt comes with its padding
     for (int l = 0; l < config.layers(); l++) {
       plan.add("keys." + l, dtype, sequences, config.kvHeads(), room, config.headSize())
           .add("values." + l, dtype, sequences, config.kvHeads(), room, config.headSize());

@@ -20,13 +20,14 @@ import org.lethe.model.Activations.Selection;
  * attention, SwiGLU, each a kernel. N = B T tokens; (N, d) is the residual stream.
  *
  * <p>Activations are allocated at the first pass of a size and kept for the next of that size.
- * Blocks are padded at their end until all of them together are a multiple of {@link #PADDING}
- * tokens, and so are the rows of the head: a matrix product is compiled for its sizes, and texts
- * come in all of them. Causal attention keeps the padding from what stands before it; it has no
- * label.
+ * Blocks are padded at their end until all of them together are a multiple of 64 tokens (of 8, up
+ * to 64 of them), and so are the rows of the head: a matrix product is compiled for its sizes, and
+ * texts come in all of them. Causal attention keeps the padding from what stands before it; it has
+ * no label.
  */
 public final class Llama implements AutoCloseable {
   private static final int PADDING = 64;
+  private static final int PADDING_OF_FEW = 8;
 
   private final LlamaWeights weights;
   private final LlamaConfig config;
@@ -411,7 +412,7 @@ public final class Llama implements AutoCloseable {
     if (n == 0) {
       return result;
     }
-    int padded = padded(n);
+    int padded = padded(1, n);
     int[] targets = Arrays.copyOfRange(tokens, 1, 1 + padded);
     Arrays.fill(targets, n, padded, Kernels.IGNORE);
     a.targets.view("targets", 0, padded).set(targets);
@@ -589,20 +590,20 @@ public final class Llama implements AutoCloseable {
     return a;
   }
 
-  /** The next multiple of {@link #PADDING}. */
-  static int padded(int n) {
-    return padded(1, n);
+  /** The most that blocks of so many tokens are padded to, however many they are. */
+  static int mostPadded(int length) {
+    return Math.ceilDiv(length, PADDING) * PADDING;
   }
 
   /**
    * The tokens that each of {@code blocks} is padded to, so that all of them together are a
-   * multiple of 64.
+   * multiple of 64, or of 8 where they are not more than 64.
    *
    * @param length of the longest
    */
   public static int padded(int blocks, int length) {
-    int step =
-        PADDING / Math.min(PADDING, Integer.lowestOneBit(blocks)); // lcm(blocks, 64) / blocks
+    int whole = (long) blocks * length <= PADDING ? PADDING_OF_FEW : PADDING;
+    int step = whole / Math.min(whole, Integer.lowestOneBit(blocks)); // lcm(blocks, whole) / blocks
     return Math.ceilDiv(length, step) * step;
   }
 
