@@ -17,12 +17,15 @@ record Ceilings(double flops, double bytes) {
   static final Ceilings UNKNOWN = new Ceilings(Double.POSITIVE_INFINITY, Double.POSITIVE_INFINITY);
 
   private static final int SIDE = 2048;
-  private static final long READ = Math.max(64L << 20, LastLevelCache.BEYOND / Float.BYTES);
+  private static final long ROW = 4096;
+  private static final long READ =
+      Math.max(64L << 20, LastLevelCache.BEYOND / Float.BYTES / ROW * ROW);
   private static final int REPEATS = 5;
 
   static Ceilings measure(Device device, DType dtype) {
     return new Ceilings(
-        2.0 * SIDE * SIDE * SIDE / product(device, dtype), READ * Float.BYTES / reading(device));
+        2.0 * SIDE * SIDE * SIDE / product(device, dtype),
+        (double) READ * Float.BYTES / reading(device));
   }
 
   private static double product(Device device, DType dtype) {
@@ -35,11 +38,17 @@ record Ceilings(double flops, double bytes) {
     }
   }
 
+  /** By what reads fastest: a sum, or the product of one row with all of it. */
   private static double reading(Device device) {
-    try (Tensor x = device.allocate("x", DType.F32, READ);
+    try (Tensor x = device.allocate("x", DType.F32, READ / ROW, ROW);
+        Tensor row = device.allocate("row", DType.F32, 1, ROW);
+        Tensor y = device.allocate("y", DType.F32, 1, READ / ROW);
         Tensor sum = device.allocate("sum", DType.F64, 1)) {
       device.kernels().fill(x, 0.5f);
-      return best(device, () -> device.kernels().sumOfSquares(sum, x));
+      device.kernels().fill(row, 0.25f);
+      return Math.min(
+          best(device, () -> device.kernels().sumOfSquares(sum, x)),
+          best(device, () -> device.kernels().matmul(y, row, x, Layout.NT, false)));
     }
   }
 
