@@ -7,8 +7,8 @@
 #define LETHE_KERNELS(X)                                                                                                     \
   X(fill) X(convert) X(split) X(join) X(gather_rows) X(scatter_rows) X(embedding) X(embedding_backward) X(rmsnorm)           \
   X(rmsnorm_backward) X(rope) X(attention) X(attention_backward_workspace) X(attention_backward) X(cache_write)              \
-  X(attention_decode) X(swiglu) X(swiglu_backward) X(packed_bytes) X(pack) X(matmul_packed) X(cross_entropy) X(token_logprobs) X(top_k) X(argmax) X(generic_labels)   \
-  X(adamw) X(sum_of_squares)
+  X(attention_decode) X(swiglu) X(swiglu_backward) X(packed_bytes) X(pack) X(matmul_packed) X(cross_entropy)                 \
+  X(token_logprobs) X(top_k) X(argmax) X(generic_labels) X(adamw) X(sum_of_squares)
 
 namespace lethe {
 

@@ -67,7 +67,8 @@ lethe_status packed_bytes(lethe_device *, int64_t *bytes, int32_t dtype, int64_t
   return LETHE_OK;
 }
 
-lethe_status pack(lethe_device *device, void *packed, int64_t, const void *B, int64_t ld_b, int32_t dtype, int64_t N, int64_t K, lethe_stream *) {
+lethe_status pack(lethe_device *device, void *packed, int64_t, const void *B, int64_t ld_b, int32_t dtype, int64_t N, int64_t K,
+                  lethe_stream *) {
   if (dtype != LETHE_BF16) return LETHE_OK;
   parallel(device, N, K, [&](int64_t begin, int64_t end) {
     for (int64_t j = begin; j < end; ++j) {

@@ -12,7 +12,7 @@ final class Calibration {
   /** Steps, each waiting for the one before: no compiler makes them faster or slower. */
   private static final int CHAIN = 1 << 19;
 
-  private static final int TRIES = 9;
+  private static final int TRIES = 5;
 
   /** Longs a thread reads: 32 MiB, so that all threads together overflow a shared cache. */
   private static final int READ = 4 << 20;

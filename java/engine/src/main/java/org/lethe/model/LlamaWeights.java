@@ -115,21 +115,23 @@ public final class LlamaWeights implements ParameterSource, AutoCloseable {
       }
     }
     MemoryPlan.Arena arena = loaded.isEmpty() ? null : plan.allocate(device);
-    var parameters =
-        new LlamaParameters(
-            config,
-            group -> {
-              MemorySegment memory = lying.get(group);
-              return memory != null
-                  ? device.wrap(group.name(), dtype, memory, group.shape())
-                  : Objects.requireNonNull(arena).get(group.name());
-            });
-    var weights = new LlamaWeights(config, device, dtype, arena, null, parameters);
     try {
+      var parameters =
+          new LlamaParameters(
+              config,
+              group -> {
+                MemorySegment memory = lying.get(group);
+                return memory != null
+                    ? device.wrap(group.name(), dtype, memory, group.shape())
+                    : Objects.requireNonNull(arena).get(group.name());
+              });
+      var weights = new LlamaWeights(config, device, dtype, arena, null, parameters);
       weights.fill(source, loaded);
       return weights;
     } catch (RuntimeException | Error e) {
-      weights.close();
+      if (arena != null) {
+        arena.close();
+      }
       throw e;
     }
   }
