@@ -142,7 +142,7 @@ lethe_status lethe::matmul(lethe_device *device, void *C, int64_t ld_c, int32_t 
   return LETHE_OK;
 }
 
-// No packed form: on a GPU what decoding reads is read at the memory's rate without.
+// GPUs have no packed form of weights.
 namespace lethe::gpu {
 
 decltype(lethe_packed_bytes) packed_bytes;

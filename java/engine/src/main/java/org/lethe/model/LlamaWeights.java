@@ -274,9 +274,9 @@ public final class LlamaWeights implements ParameterSource, AutoCloseable {
   }
 
   /**
-   * Packs the matrices without loss, beside themselves, where the device has a form for that (CPUs
-   * with AVX512_BF16, for BF16 weights): decoding then reads a quarter less, and computes the same
-   * bits. It takes three quarters of the weights' bytes more memory, and the time of some hundred
+   * Packs the matrices without loss, beside themselves, where the device has a form for that (a
+   * CPU, for BF16 weights): decoding one sequence or a few then reads a quarter less, and computes
+   * the same bits. It takes 77% of their bytes more memory, and as long as it saves in some hundred
    * tokens, so it is for whoever decodes more than those. A second call does nothing.
    *
    * @return whether they are packed
