@@ -3,7 +3,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <iterator>
 
 namespace lethe {
@@ -14,6 +13,18 @@ constexpr size_t kHugeFrom = 2 * kHugePage;
 
 size_t round_up(size_t bytes, size_t to) { return (bytes + to - 1) / to * to; }
 
+bool is_large(int64_t bytes) { return static_cast<size_t>(bytes) >= kHugeFrom; }
+
+// What a block of so many bytes takes.
+size_t mapped(int64_t bytes) {
+  return round_up(static_cast<size_t>(bytes), is_large(bytes) ? kHugePage : static_cast<size_t>(sysconf(_SC_PAGESIZE)));
+}
+
+void *map(size_t bytes, int protection) {
+  void *start = mmap(nullptr, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  return start == MAP_FAILED ? nullptr : start;
+}
+
 }  // namespace
 
 int64_t physical_memory_bytes() { return int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE); }
@@ -21,65 +32,73 @@ int64_t physical_memory_bytes() { return int64_t{sysconf(_SC_PHYS_PAGES)} * sysc
 Memory::Memory() = default;
 
 Memory::~Memory() {
-  unmap_kept(0);
-  for (const auto &[address, block] : blocks_) munmap(block.start, block.mapped);
-}
-
-// Unmaps the largest kept blocks until they are no more than `most` bytes.
-void Memory::unmap_kept(size_t most) {
-  while (kept_bytes_ > most) {
-    const auto largest = std::prev(kept_.end());
-    munmap(largest->second, largest->first);
-    kept_bytes_ -= largest->first;
-    kept_.erase(largest);
+  for (const auto &[address, bytes] : blocks_) {
+    if (!is_large(bytes)) munmap(address, mapped(bytes));
   }
+  if (reserve_ != nullptr) munmap(reserve_, static_cast<size_t>(end_ - reserve_));
 }
 
-// A mapping of at least so many bytes: a kept one of which it is a quarter or more, or a fresh one.
-Memory::Block Memory::take(size_t bytes) {
-  Block block{MAP_FAILED, bytes, 0};
-  const auto kept = kept_.lower_bound(bytes);
-  if (kept != kept_.end() && kept->first / 4 <= bytes) {
-    block = {kept->second, kept->first, 0};
-    kept_bytes_ -= kept->first;
-    kept_.erase(kept);
-  } else {
-    const size_t used = used_bytes_ + bytes;
-    unmap_kept(most_used_ > used ? most_used_ - used : 0);
-    const auto map = [bytes] { return mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0); };
-    block.start = map();
-    if (block.start == MAP_FAILED && kept_bytes_ > 0) {
-      unmap_kept(0);
-      block.start = map();
+// The first free range that has so many bytes, or the end.
+void *Memory::take_large(size_t bytes) {
+  for (auto range = free_.begin(); range != free_.end(); ++range) {
+    const auto [start, size] = *range;
+    if (size < bytes) continue;
+    free_.erase(range);
+    if (size > bytes) free_.emplace(start + bytes, size - bytes);
+    return start;
+  }
+  return extend(bytes);
+}
+
+// So many bytes at the end, a free range there among them.
+void *Memory::extend(size_t bytes) {
+  if (reserve_ == nullptr) {
+    // Addresses cost nothing. Twice the memory, since blocks of other sizes leave gaps; less where a limit is set on addresses.
+    size_t size = round_up(2 * static_cast<size_t>(physical_memory_bytes()), kHugePage);
+    while ((reserve_ = static_cast<char *>(map(size + kHugePage, PROT_NONE))) == nullptr && size / 2 >= bytes) {
+      size = round_up(size / 2, kHugePage);
     }
-    if (block.start == MAP_FAILED) return block;
+    if (reserve_ == nullptr) return nullptr;
+    end_ = reserve_ + size + kHugePage;
+    top_ = reinterpret_cast<char *>(round_up(reinterpret_cast<size_t>(reserve_), kHugePage));
+    madvise(top_, static_cast<size_t>(end_ - top_), MADV_HUGEPAGE);  // a wish: refused, small pages do
   }
-  used_bytes_ += block.mapped;
-  most_used_ = std::max(most_used_, used_bytes_);
-  return block;
+  char *start = top_;
+  if (!free_.empty()) {
+    const auto [last, size] = *std::prev(free_.end());
+    if (last + size == top_) start = last;
+  }
+  const size_t fresh = bytes - static_cast<size_t>(top_ - start);
+  if (fresh > static_cast<size_t>(end_ - top_) || mprotect(top_, fresh, PROT_READ | PROT_WRITE) != 0) return nullptr;
+  top_ += fresh;
+  free_.erase(start);
+  for (const auto &[other, size] : free_) madvise(other, size, MADV_DONTNEED);
+  return start;
+}
+
+void Memory::put_back(char *start, size_t bytes) {
+  madvise(start, bytes, MADV_FREE);  // refused, it stays what it is
+  auto range = free_.emplace(start, bytes).first;
+  const auto next = std::next(range);
+  if (next != free_.end() && start + bytes == next->first) {
+    range->second += next->second;
+    free_.erase(next);
+  }
+  if (range == free_.begin()) return;
+  const auto before = std::prev(range);
+  if (before->first + before->second == start) {
+    before->second += range->second;
+    free_.erase(range);
+  }
 }
 
 void *Memory::allocate(int64_t bytes) {
   // A mapping beyond the machine's memory may well succeed, and the process be killed when it is touched.
   if (bytes > physical_memory_bytes() - allocated_) return nullptr;
-  const bool huge = static_cast<size_t>(bytes) >= kHugeFrom;
-  const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
-  const size_t mapped = huge ? round_up(static_cast<size_t>(bytes), kHugePage) + kHugePage : round_up(static_cast<size_t>(bytes), page);
-  Block block = take(mapped);
-  if (block.start == MAP_FAILED) return nullptr;
-  block.asked = bytes;
-  void *address = block.start;
-  if (huge) {
-    address = reinterpret_cast<void *>(round_up(reinterpret_cast<size_t>(block.start), kHugePage));
-    madvise(address, round_up(static_cast<size_t>(bytes), kHugePage), MADV_HUGEPAGE);  // a wish: refused, small pages do
-  }
-  try {
-    blocks_.emplace(address, block);
-  } catch (...) {
-    munmap(block.start, block.mapped);
-    used_bytes_ -= block.mapped;
-    return nullptr;
-  }
+  const size_t size = mapped(bytes);
+  void *address = is_large(bytes) ? take_large(size) : map(size, PROT_READ | PROT_WRITE);
+  if (address == nullptr) return nullptr;
+  blocks_.emplace(address, bytes);
   allocated_ += bytes;
   return address;
 }
@@ -87,20 +106,13 @@ void *Memory::allocate(int64_t bytes) {
 bool Memory::release(void *address) {
   const auto found = blocks_.find(address);
   if (found == blocks_.end()) return false;
-  const Block block = found->second;
-  allocated_ -= block.asked;
-  used_bytes_ -= block.mapped;
+  const int64_t bytes = found->second;
+  allocated_ -= bytes;
   blocks_.erase(found);
-  if (block.mapped < kHugeFrom) {
-    munmap(block.start, block.mapped);
-    return true;
-  }
-  madvise(block.start, block.mapped, MADV_FREE);  // refused, it stays what it is
-  try {
-    kept_.emplace(block.mapped, block.start);
-    kept_bytes_ += block.mapped;
-  } catch (...) {
-    munmap(block.start, block.mapped);
+  if (is_large(bytes)) {
+    put_back(static_cast<char *>(address), mapped(bytes));
+  } else {
+    munmap(address, mapped(bytes));
   }
   return true;
 }

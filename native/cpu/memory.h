@@ -1,6 +1,6 @@
-// The memory a device gives out. Large blocks that come back are kept for the next that fits, never more in all than was once in use at
-// a time: a fresh page must be cleared, and in a virtual machine found, at a tenth of the memory's speed. Meanwhile the system may take
-// what is in them.
+// The memory a device gives out. Large blocks lie side by side in a range of addresses that is reserved once, and what comes back is for
+// the next: a fresh page must be cleared, and in a virtual machine found, at a tenth of the memory's speed. Meanwhile the system may take
+// what is in it; and before the range grows, what did not fit is given up, so that no more is kept than was once in use at a time.
 #pragma once
 
 #include <cstddef>
@@ -28,18 +28,15 @@ class Memory {
   int64_t allocated_bytes() const { return allocated_; }
 
  private:
-  struct Block {
-    void *start;
-    size_t mapped;
-    int64_t asked;
-  };
+  using Ranges = std::map<char *, size_t>;  // where they start, their bytes
 
-  Block take(size_t bytes);
-  void unmap_kept(size_t most);
+  void *take_large(size_t bytes);
+  void *extend(size_t bytes);
+  void put_back(char *start, size_t bytes);
 
-  std::unordered_map<void *, Block> blocks_;
-  std::multimap<size_t, void *> kept_;  // by size; where they start
-  size_t kept_bytes_ = 0, used_bytes_ = 0, most_used_ = 0;
+  std::unordered_map<void *, int64_t> blocks_;  // their bytes, as asked for
+  char *reserve_ = nullptr, *top_ = nullptr, *end_ = nullptr;
+  Ranges free_;  // between reserve_ and top_; no two touch
   int64_t allocated_ = 0;  // without the scratch
   void *scratch_ = nullptr;
   int64_t scratch_bytes_ = 0;

@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
@@ -201,6 +202,33 @@ class DeviceTest {
       }
       long grown = residentBytes() - before;
       assertTrue(grown < 128 << 20, "tensors of at most 64 MiB left " + grown + " bytes behind");
+    }
+  }
+
+  /** Whatever the order in which its neighbours come back, a block takes the place of several. */
+  @Test
+  @Tag("resident")
+  void blocksThatCameBackAreOneForALargerBlock() throws IOException {
+    assumeTrue(TestedDevices.isCpu(TestedDevices.names().getFirst()));
+    for (List<Integer> order : List.of(List.of(0, 1, 2), List.of(2, 0, 1), List.of(0, 2, 1))) {
+      try (Device device = TestedDevices.openAny()) {
+        var blocks = new ArrayList<Tensor>();
+        for (int i = 0; i < 3; i++) {
+          blocks.add(device.allocate("block", DType.F32, 16 << 20));
+          device.kernels().fill(blocks.get(i), i);
+        }
+        long before = residentBytes();
+        for (int i : order) {
+          blocks.get(i).close();
+        }
+        try (Tensor whole = device.allocate("whole", DType.F32, 48 << 20)) {
+          long lost = before - residentBytes();
+          assertTrue(lost < 32 << 20, lost + " bytes of 192 MiB were given up");
+          device.kernels().fill(whole, 1);
+          long grown = residentBytes() - before;
+          assertTrue(grown < 32 << 20, grown + " bytes were added to 192 MiB");
+        }
+      }
     }
   }
 
