@@ -6,10 +6,12 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cinttypes>
 #include <cstdio>
 #include <cstring>
+#include <functional>
 #include <iterator>
 #include <string>
 #include <string_view>
@@ -151,6 +153,21 @@ std::string cpu_name() {
   return name;
 }
 
+// Large copies are dealt to all threads, a huge page at a time: one alone does not reach the memory's rate, and fresh pages, which cost
+// more than what goes into them, are cleared by whoever touches them first.
+void copy_bytes(const lethe_device &device, char *target, const char *source, int64_t bytes) {
+  constexpr int64_t kPiece = 2 << 20, kShared = 4 * kPiece;
+  const bool apart = std::less_equal<>{}(target + bytes, source) || std::less_equal<>{}(source + bytes, target);
+  if (bytes < kShared || !apart) {
+    std::memmove(target, source, static_cast<size_t>(bytes));
+    return;
+  }
+#pragma omp parallel for num_threads(device.threads) schedule(static)
+  for (int64_t i = 0; i < bytes; i += kPiece) {
+    std::memcpy(target + i, source + i, static_cast<size_t>(std::min(kPiece, bytes - i)));
+  }
+}
+
 }  // namespace
 }  // namespace lethe
 
@@ -262,7 +279,7 @@ lethe_status lethe_copy(lethe_device *device, void *target, const void *source, 
       .that(target != nullptr, "target is NULL")
       .that(source != nullptr, "source is NULL")
       .then([&] {
-        std::memmove(target, source, static_cast<size_t>(bytes));
+        lethe::copy_bytes(*device, static_cast<char *>(target), static_cast<const char *>(source), bytes);
         return LETHE_OK;
       });
 }

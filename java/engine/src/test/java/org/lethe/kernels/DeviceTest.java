@@ -6,10 +6,14 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.io.IOException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Random;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -165,6 +169,27 @@ class DeviceTest {
     assertThrows(IllegalStateException.class, device::describe);
     assertThrows(IllegalStateException.class, device::synchronize);
     left.close();
+  }
+
+  @Test
+  void copiesOfAnySizeArriveWholeAndAlone() {
+    try (Device device = TestedDevices.openAny();
+        Arena host = Arena.ofConfined()) {
+      for (int bytes : new int[] {1, (8 << 20) - 1, 8 << 20, (13 << 20) + 12345}) {
+        byte[] values = new byte[bytes + 6];
+        new Random(bytes).nextBytes(values);
+        MemorySegment sent = host.allocateFrom(ValueLayout.JAVA_BYTE, values);
+        MemorySegment received = host.allocate(bytes + 6);
+        try (Tensor x = device.allocate("x", DType.BYTE, bytes + 6)) {
+          x.copyFrom(host.allocate(bytes + 6));
+          x.view("part", 3, bytes).copyFrom(sent.asSlice(3, bytes));
+          x.copyTo(received);
+        }
+        sent.asSlice(0, 3).fill((byte) 0);
+        sent.asSlice(bytes + 3, 3).fill((byte) 0);
+        assertEquals(-1, sent.mismatch(received), bytes + " bytes");
+      }
+    }
   }
 
   @Test
