@@ -28,6 +28,11 @@ record Ceilings(double flops, double bytes) {
         (double) READ * Float.BYTES / reading(device));
   }
 
+  /** The higher of each. */
+  Ceilings or(Ceilings other) {
+    return new Ceilings(Math.max(flops, other.flops), Math.max(bytes, other.bytes));
+  }
+
   private static double product(Device device, DType dtype) {
     try (Tensor a = device.allocate("a", dtype, SIDE, SIDE);
         Tensor b = device.allocate("b", dtype, SIDE, SIDE);

@@ -2,6 +2,7 @@ package org.lethe.benchmarks;
 
 import org.lethe.model.Generator;
 import org.lethe.model.Llama;
+import org.lethe.model.LlamaWork;
 import org.lethe.model.Sampling;
 import org.openjdk.jmh.annotations.Benchmark;
 import org.openjdk.jmh.annotations.OperationsPerInvocation;
@@ -31,13 +32,13 @@ public class Decoding extends ModelOperation {
     llama = new Llama(steps.weights());
     double saved =
         packed && steps.weights().pack()
-            ? bytes(StepCost.matrices(steps.config())) - steps.weights().packedBytes()
+            ? bytes(LlamaWork.matrices(steps.config())) - steps.weights().packedBytes()
             : 0;
     prompt = Noise.tokens(steps.config().vocabulary(), 1, PROMPT);
-    var generate = StepCost.decoding(steps.config(), dtype, PROMPT + DECODED / 2);
-    generated = work(DECODED * generate.flop(), DECODED * (generate.bytes() - saved));
-    var one = StepCost.decoding(steps.config(), dtype, Steps.CACHE / 2);
-    decoded = work(one.flop(), one.bytes() - saved);
+    var generate = LlamaWork.decoding(steps.config(), dtype, PROMPT + DECODED / 2);
+    generated = work(DECODED * generate.flops(), DECODED * (generate.bytes() - saved));
+    var one = LlamaWork.decoding(steps.config(), dtype, Steps.CACHE / 2);
+    decoded = work(one.flops(), one.bytes() - saved);
     steps.decode();
     crossings = Crossings.seconds(device, steps::decode);
   }

@@ -13,7 +13,7 @@ public class ForwardPass extends ModelOperation {
   @Override
   void prepare() {
     load(false);
-    work = work(steps.forwardCosts());
+    work = work(steps.forwardFlops(), 0); // what moves bytes can hide behind products
   }
 
   /** A pass. */

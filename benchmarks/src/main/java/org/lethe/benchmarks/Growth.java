@@ -23,6 +23,7 @@ import org.lethe.kernels.Device;
 import org.lethe.model.Llama;
 import org.lethe.model.LlamaConfig;
 import org.lethe.model.LlamaWeights;
+import org.lethe.model.LlamaWork;
 
 /**
  * {@code benchmarks/growth}: how speed and memory grow with the model, the block, the batch, the
@@ -358,9 +359,10 @@ public final class Growth {
           };
       double gflop =
           switch (p.work) {
-            case TRAIN -> StepCost.flop(steps.trainingCosts()) / 1e9;
-            case FORWARD -> StepCost.flop(steps.forwardCosts()) / 1e9;
-            default -> StepCost.decoding(p.model.config, DType.BF16, Steps.CACHE / 2).flop() / 1e9;
+            case TRAIN -> steps.trainingFlops() / 1e9;
+            case FORWARD -> steps.forwardFlops() / 1e9;
+            default ->
+                LlamaWork.decoding(p.model.config, DType.BF16, Steps.CACHE / 2).flops() / 1e9;
           };
       double seconds = median(work);
       return new double[] {seconds, gflop / seconds, device.allocatedBytes()};

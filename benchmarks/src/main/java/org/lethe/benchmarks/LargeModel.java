@@ -16,6 +16,7 @@ import org.lethe.model.KeyValueCache;
 import org.lethe.model.Llama;
 import org.lethe.model.LlamaConfig;
 import org.lethe.model.LlamaWeights;
+import org.lethe.model.LlamaWork;
 
 /**
  * {@code benchmarks/large-model}: writes a Llama2-7b of random weights (13.5 GB in BF16, streamed),
@@ -73,7 +74,7 @@ public final class LargeModel {
         for (int i = 0; i < REPEATS; i++) {
           best = Math.min(best, score(llama, tokens));
         }
-        double flop = StepCost.flop(StepCost.forward(config, DType.BF16, 1, LENGTH));
+        double flop = LlamaWork.flops(LlamaWork.losses(config, DType.BF16, 1, LENGTH));
         System.out.printf(
             Locale.ROOT,
             "%.2f billion parameters: mapped in %.1f s, %d tokens scored in %.2f s the first time, %.2f s then: %.1f tokens/s,"
@@ -98,7 +99,7 @@ public final class LargeModel {
     long start = System.nanoTime();
     boolean packed = weights.pack();
     double packing = seconds(start);
-    double matrices = 2 * StepCost.matrices(weights.config());
+    double matrices = 2 * LlamaWork.matrices(weights.config());
     System.out.printf(
         Locale.ROOT, "decoding %.2f tokens/s, %.1f GB/s", 1 / plain, matrices / plain / 1e9);
     if (packed) {

@@ -1,7 +1,6 @@
 package org.lethe.benchmarks;
 
 import java.nio.file.Path;
-import java.util.List;
 import org.lethe.format.Checkpoint;
 import org.openjdk.jmh.annotations.Fork;
 import org.openjdk.jmh.annotations.Measurement;
@@ -33,11 +32,6 @@ public abstract class ModelOperation extends Operation {
         steps = new Steps(device, dtype, checkpoint, BLOCKS, LENGTH, training);
       }
     }
-  }
-
-  /** Operations alone: in a pass, what moves bytes can hide behind products. */
-  final Rates.Work work(List<StepCost.Cost> costs) {
-    return work(StepCost.flop(costs), 0);
   }
 
   @Override

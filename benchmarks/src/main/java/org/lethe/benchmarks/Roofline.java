@@ -5,7 +5,6 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.time.Instant;
-import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -16,6 +15,8 @@ import jdk.jfr.consumer.RecordedEvent;
 import jdk.jfr.consumer.RecordingFile;
 import org.lethe.kernels.DType;
 import org.lethe.kernels.Device;
+import org.lethe.model.LlamaConfig;
+import org.lethe.model.Operation;
 
 /**
  * {@code benchmarks/roofline}: a training step operation by operation, as Markdown: what it
@@ -24,6 +25,7 @@ import org.lethe.kernels.Device;
  */
 public final class Roofline {
   private static final int STEPS = 3;
+  private static final String PRODUCT = "matmul ";
 
   /** The time of a kernel's calls in a step. */
   private record Measured(double calls, double seconds) {}
@@ -35,12 +37,13 @@ public final class Roofline {
     DType dtype = arguments.length == 0 ? DType.BF16 : DType.valueOf(arguments[0]);
     try (Device device = Settings.openDevice();
         var steps = new Steps(device, dtype, Sizes.SMOLLM2.config(), 4, 512, true)) {
-      Ceilings ceilings = Ceilings.measure(device, dtype);
+      Ceilings before = Ceilings.measure(device, dtype);
       steps.train();
       steps.train();
       var measured = new HashMap<String, Measured>();
       double wall = record(steps, measured);
-      print(dtype, ceilings, steps.trainingCosts(), measured, wall);
+      Ceilings ceilings = before.or(Ceilings.measure(device, dtype)); // a machine has its moments
+      print(dtype, ceilings, byKernel(steps.training(), steps.config()), measured, wall);
     }
   }
 
@@ -64,7 +67,7 @@ public final class Roofline {
             && event.getStartTime().isAfter(began)) {
           double seconds = event.getDuration().toNanos() / 1e9 / STEPS;
           measured.merge(
-              key(event.getString("operation"), event.getString("numbers")),
+              kernel(event.getString("operation"), event.getString("numbers")),
               new Measured(1.0 / STEPS, seconds),
               (a, b) -> new Measured(a.calls + b.calls, a.seconds + b.seconds));
         }
@@ -76,23 +79,56 @@ public final class Roofline {
   }
 
   /** A matrix product goes by its layout and its weight's sizes, others by their name. */
-  private static String key(String operation, String numbers) {
-    if (!operation.equals("matmul")) {
-      return operation;
+  private static String kernel(String called, String numbers) {
+    if (!called.equals("matmul")) {
+      return called;
     }
     // ld_c, c_dtype, ld_a, ld_b, dtype, layout, accumulate, M, N, K
     String[] n = numbers.split(" ", -1);
     return switch (n[5]) {
-      case "0" -> StepCost.matmul("NN", Long.parseLong(n[9]), Long.parseLong(n[8]));
-      case "1" -> StepCost.matmul("NT", Long.parseLong(n[8]), Long.parseLong(n[9]));
-      default -> StepCost.matmul("TN", Long.parseLong(n[7]), Long.parseLong(n[8]));
+      case "0" -> product("NN", Long.parseLong(n[9]), Long.parseLong(n[8]));
+      case "1" -> product("NT", Long.parseLong(n[8]), Long.parseLong(n[9]));
+      default -> product("TN", Long.parseLong(n[7]), Long.parseLong(n[8]));
+    };
+  }
+
+  private static String product(String layout, long out, long in) {
+    return PRODUCT + layout + " " + out + " " + in;
+  }
+
+  /** The kernel of what {@link Steps#training} lists, as {@link #kernel(String, String)} has it. */
+  private static String kernel(String operation, LlamaConfig c) {
+    String layout =
+        operation.endsWith("d_weight") ? "TN" : operation.endsWith("d_input") ? "NN" : "NT";
+    return switch (operation.replaceFirst(", d_.*|^forward ", "")) {
+      case "embedding" -> "embedding";
+      case "input norm", "post norm", "last norm", "backward norms, forward" -> "rmsnorm";
+      case "qkv", "backward qkv" -> product(layout, c.queryWidth() + 2L * c.kvWidth(), c.width());
+      case "rope", "backward rope" -> "rope";
+      case "attention" -> "attention";
+      case "output", "backward output" -> product(layout, c.width(), c.queryWidth());
+      case "gate and up", "backward gate and up" ->
+          product(layout, 2L * c.feedForward(), c.width());
+      case "swiglu", "backward swiglu, forward" -> "swiglu";
+      case "down", "backward down" -> product(layout, c.width(), c.feedForward());
+      case "head gather" -> "gather_rows";
+      case "head logits", "head d_weight", "head d_input" ->
+          product(layout, c.vocabulary(), c.width());
+      case "head cross entropy" -> "cross_entropy";
+      case "head scatter" -> "scatter_rows";
+      case "backward last norm", "backward norms" -> "rmsnorm_backward";
+      case "backward swiglu" -> "swiglu_backward";
+      case "backward attention" -> "attention_backward";
+      case "backward embedding" -> "embedding_backward";
+      case "AdamW" -> "adamw";
+      default -> throw new IllegalStateException("no kernel is known for '" + operation + "'");
     };
   }
 
   private static void print(
       DType dtype,
       Ceilings ceilings,
-      List<StepCost.Cost> costs,
+      Map<String, Operation> operations,
       Map<String, Measured> measured,
       double wall) {
     System.out.printf(
@@ -107,19 +143,26 @@ public final class Roofline {
     Map<String, Measured> left = new HashMap<>(measured);
     double floors = 0;
     double sum = 0;
-    for (StepCost.Cost cost : merged(costs)) {
-      Measured found = left.getOrDefault(cost.kernel(), new Measured(0, Double.NaN));
-      left.remove(cost.kernel());
-      double floor = cost.seconds(ceilings);
+    double flops = 0;
+    double bytes = 0;
+    for (var entry : operations.entrySet()) {
+      Measured found = left.remove(entry.getKey());
+      if (found == null) {
+        throw new IllegalStateException("a step did not call " + entry.getKey());
+      }
+      Operation operation = entry.getValue();
+      double floor = operation.seconds(ceilings.flops(), ceilings.bytes());
       floors += floor;
       sum += found.seconds;
-      line(cost.name(), cost.calls(), cost.flop() / 1e9, cost.bytes() / 1e9, floor, found.seconds);
+      flops += operation.flops();
+      bytes += operation.bytes();
+      line(operation, found.calls, floor, found.seconds);
     }
     double others = left.values().stream().mapToDouble(Measured::seconds).sum();
     double calls = left.values().stream().mapToDouble(Measured::calls).sum();
-    line("others (copies of tokens and losses)", Math.round(calls), 0, 0, 0, others);
-    line("recording the calls, Java between them", 0, 0, 0, 0, wall - sum - others);
-    line("the step", 0, StepCost.flop(costs) / 1e9, StepCost.bytes(costs) / 1e9, floors, wall);
+    line(called("others (copies of tokens and losses, zeroed norms)"), calls, 0, others);
+    line(called("recording the calls, Java between them"), 0, 0, wall - sum - others);
+    line(new Operation("the step", flops, bytes, false), 0, floors, wall);
     System.out.printf(
         Locale.ROOT,
         "%n%.0f trained tokens a second; the floors allow %.0f%n",
@@ -127,31 +170,35 @@ public final class Roofline {
         2048 / floors);
   }
 
-  /** Costs of the same calls together: a kernel that is used twice in a step is measured once. */
-  private static List<StepCost.Cost> merged(List<StepCost.Cost> costs) {
-    Map<String, StepCost.Cost> merged = new LinkedHashMap<>();
-    for (StepCost.Cost each : costs) {
-      merged.merge(
-          each.kernel(),
-          each,
-          (a, b) ->
-              new StepCost.Cost(
-                  a.name(),
-                  a.kernel(),
-                  a.calls() + b.calls(),
-                  a.flop() + b.flop(),
-                  a.bytes() + b.bytes()));
-    }
-    return new ArrayList<>(merged.values());
+  private static Operation called(String name) {
+    return new Operation(name, 0, 0, false);
   }
 
-  private static void line(
-      String name, long calls, double gflop, double gbyte, double floor, double measured) {
+  /**
+   * By kernel, in the order of the first: one that several operations call is measured once, and
+   * goes by its own name.
+   */
+  private static Map<String, Operation> byKernel(List<Operation> operations, LlamaConfig config) {
+    var byKernel = new LinkedHashMap<String, Operation>();
+    for (Operation each : operations) {
+      String kernel = kernel(each.name(), config);
+      String name = kernel.startsWith(PRODUCT) ? each.name() : kernel.replace('_', ' ');
+      byKernel.merge(
+          kernel,
+          new Operation(name, each.flops(), each.bytes(), false),
+          (a, b) -> new Operation(name, a.flops() + b.flops(), a.bytes() + b.bytes(), false));
+    }
+    return byKernel;
+  }
+
+  private static void line(Operation operation, double calls, double floor, double measured) {
+    double gflop = operation.flops() / 1e9;
+    double gbyte = operation.bytes() / 1e9;
     System.out.printf(
         Locale.ROOT,
         "| %s | %s | %s | %s | %.2f | %.2f | %s |%n",
-        name,
-        calls == 0 ? "" : String.valueOf(calls),
+        operation.name(),
+        calls == 0 ? "" : String.valueOf(Math.round(calls)),
         gflop == 0 ? "" : Table.number(gflop),
         gbyte == 0 ? "" : Table.number(gbyte),
         1e3 * floor,

@@ -3,6 +3,7 @@ package org.lethe.benchmarks;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.ArrayList;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 import org.lethe.format.Checkpoint;
@@ -15,6 +16,8 @@ import org.lethe.model.Llama;
 import org.lethe.model.LlamaConfig;
 import org.lethe.model.LlamaParameters;
 import org.lethe.model.LlamaWeights;
+import org.lethe.model.LlamaWork;
+import org.lethe.model.Operation;
 import org.lethe.model.ParameterSource;
 
 /** Whole passes of a model over random tokens: training steps, forward passes, decoded tokens. */
@@ -146,12 +149,25 @@ final class Steps implements AutoCloseable {
     return token[0];
   }
 
-  List<StepCost.Cost> trainingCosts() {
-    return StepCost.training(config, dtype, blocks, length);
+  /** What {@link #train} does, in order. */
+  List<Operation> training() {
+    var training =
+        new ArrayList<>(
+            LlamaWork.training(config, dtype, DType.F32, blocks, 1, length, Llama.Memory.DEFAULT));
+    // Gradients read, weights and two moments read and written.
+    double bytes = 7.0 * Float.BYTES * config.parameters();
+    training.add(new Operation("AdamW", 0, bytes, false));
+    return training;
   }
 
-  List<StepCost.Cost> forwardCosts() {
-    return StepCost.forward(config, dtype, blocks, length);
+  /** The floating-point operations of {@link #train}. */
+  double trainingFlops() {
+    return LlamaWork.flops(training());
+  }
+
+  /** The floating-point operations of {@link #forward}. */
+  double forwardFlops() {
+    return LlamaWork.flops(LlamaWork.losses(config, dtype, blocks, length));
   }
 
   private static double finite(double loss) {

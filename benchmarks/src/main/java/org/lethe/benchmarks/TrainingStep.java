@@ -13,7 +13,7 @@ public class TrainingStep extends ModelOperation {
   @Override
   void prepare() {
     load(true);
-    work = work(steps.trainingCosts());
+    work = work(steps.trainingFlops(), 0); // what moves bytes can hide behind products
   }
 
   /** A step. */

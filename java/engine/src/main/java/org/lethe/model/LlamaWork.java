@@ -53,9 +53,41 @@ public final class LlamaWork {
     var work = new LlamaWork(config, dtype, gradientType, memory, heads);
     work.gradientMoves = (2.0 * passes - 1) / passes;
     work.forward();
-    work.head();
+    work.head(true);
     work.backward();
     return work.operations.stream().map(operation -> operation.times(passes)).toList();
+  }
+
+  /** The losses of {@code blocks} blocks of {@code length} tokens, every one labelled. */
+  public static List<Operation> losses(LlamaConfig config, DType dtype, int blocks, int length) {
+    Kernels.Heads heads = Activations.heads(config, blocks, Llama.padded(blocks, length));
+    var work = new LlamaWork(config, dtype, dtype, Llama.Memory.DEFAULT, heads);
+    work.forward();
+    work.head(false);
+    return work.operations;
+  }
+
+  /** One token after {@code cached} others, of one sequence. */
+  public static Operation decoding(LlamaConfig config, DType dtype, int cached) {
+    double matrices = matrices(config);
+    double read = (double) config.layers() * cached;
+    return new Operation(
+        "decoding",
+        2 * matrices + 4 * read * config.queryWidth(),
+        dtype.bytes() * (matrices + 2 * read * config.kvWidth()),
+        false);
+  }
+
+  /** The weights that a token is multiplied with: those of the layers' matrices and the head. */
+  public static double matrices(LlamaConfig config) {
+    double norms = (2.0 * config.layers() + 1) * config.width();
+    double embedding = config.tiedHead() ? 0 : (double) config.vocabulary() * config.width();
+    return config.parameters() - norms - embedding;
+  }
+
+  /** The floating-point operations of all of them. */
+  public static double flops(List<Operation> operations) {
+    return operations.stream().mapToDouble(Operation::flops).sum();
   }
 
   /** The logits of {@code blocks} blocks of {@code length} tokens. */
@@ -87,13 +119,16 @@ public final class LlamaWork {
     add(pass + "gate and up", again, product(n, 2 * f, d, e).times(times));
   }
 
-  private void head() {
+  private void head(boolean training) {
     double v = config.vocabulary();
     double rows = Math.min(n, memory.headRows());
     double chunks = n / rows;
     add("head gather", moved(2 * n * d));
     add("head logits", product(rows, v, d, e).times(chunks));
-    add("head cross entropy", moved(2 * n * v));
+    add("head cross entropy", moved((training ? 2 : 1) * n * v));
+    if (!training) {
+      return;
+    }
     double moves = (2 * chunks - 2) / chunks + gradientMoves / chunks;
     add("head d_weight", weightGradient(v, d, rows, moves).times(chunks));
     add("head d_input", product(rows, d, v, e).times(chunks));

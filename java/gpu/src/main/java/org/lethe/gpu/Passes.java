@@ -40,17 +40,15 @@ final class Passes {
   }
 
   private static double work(Bench bench, int layers) {
-    return LlamaWork.training(
+    return LlamaWork.flops(
+        LlamaWork.training(
             bench.sizes.layers(layers),
             DType.BF16,
             DType.F32,
             1,
             1,
             bench.sizes.tokens(),
-            Llama.Memory.DEFAULT)
-        .stream()
-        .mapToDouble(Operation::flops)
-        .sum();
+            Llama.Memory.DEFAULT));
   }
 
   /** Seconds of a forward, and of a forward and backward, over one block of all tokens. */
@@ -194,7 +192,6 @@ final class Passes {
       layers--;
     }
     LlamaConfig config = bench.sizes.layers(layers);
-    MemoryPlan cachePlan = KeyValueCache.plan(config, DType.BF16, 1, 2 * count + 2);
     try (LlamaWeights weights = bench.weights(config, false);
         var llama = new Llama(weights);
         var cache = new KeyValueCache(weights, 2 * count + 2);
@@ -209,10 +206,7 @@ final class Passes {
         token = next(bench, llama.decode(List.of(new int[] {token}), cache), best);
       }
       double seconds = (System.nanoTime() - start) / 1e9 / timed;
-      // every matrix once, and what of the cache is full
-      double bytes =
-          2.0 * (config.parameters() - (double) config.vocabulary() * config.width())
-              + cachePlan.bytes() * 0.75;
+      double bytes = LlamaWork.decoding(config, DType.BF16, count + count / 2).bytes();
       return Map.of(
           "layers", layers,
           "tokens", timed,
