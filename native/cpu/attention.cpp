@@ -151,7 +151,6 @@ class Rows {
         scores_(cut.take<float>(kRows * kTile)),
         p_(cut.take<Word>(kRows * kWords)) {}
 
-
   // n <= kRows rows of q; row r sees the keys up to position + r * stride.
   void add(const T *q, int64_t ld_q, int64_t n, int64_t position, int64_t stride) {
     const int64_t b = count_++;

@@ -38,10 +38,6 @@ struct Range {
   int64_t begin, end;
 };
 
-// Asks for what is gathered when all of these rows, or of these words, have been: a row's stretch is short, and what cores fetch on their
-// own begins anew with each.
-inline void fetch(const Bf16 *p) { __builtin_prefetch(p, 0, 2); }
-
 // The W words from word k on of the W rows from row i on; 0 where x has none. In block[j] lies word k + j of each row where `by_word`, else
 // row i + j.
 template <bool by_word>
@@ -55,8 +51,6 @@ template <bool by_word>
       for (int j = 0; j < W; ++j, from += 2 * x.ld) {
         const __m512i low = _mm512_castsi256_si512(load_row(2 * j, from));
         block[j] = _mm512_permutexvar_epi16(zip, _mm512_inserti64x4(low, load_row(2 * j + 1, from + x.ld), 1));
-        fetch(from + 2 * W * x.ld);
-        fetch(from + (2 * W + 1) * x.ld);
       }
     };
     if (n == W && left >= 2 * W) {
@@ -69,10 +63,7 @@ template <bool by_word>
     const auto some = left >= 2 * W ? ~__mmask32{0} : (__mmask32{1} << left) - 1;
     const Bf16 *from = x.first + i * x.ld + element;
 #pragma GCC unroll 16
-    for (int j = 0; j < W; ++j) {
-      block[j] = j < n ? _mm512_maskz_loadu_epi16(some, from + j * x.ld) : all(0);
-      fetch(from + (W + j) * x.ld);
-    }
+    for (int j = 0; j < W; ++j) block[j] = j < n ? _mm512_maskz_loadu_epi16(some, from + j * x.ld) : all(0);
   }
   if (x.across != by_word) transpose(block);
 }
