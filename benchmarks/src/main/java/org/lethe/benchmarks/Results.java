@@ -25,7 +25,7 @@ import tools.jackson.databind.json.JsonMapper;
  */
 record Results(Map<String, String> about, List<Measured> benchmarks) {
   private static final String PACKAGE = Results.class.getPackageName() + ".";
-  private static final double MOSTLY = 0.75;
+  private static final double MOSTLY = 0.9;
   private static final List<String> MACHINE = List.of("machineArithmetic", "machineMemory");
 
   /**

@@ -61,8 +61,8 @@ class GateTest {
   @Test
   void theMachineIsTheOneThatBoundsTheBenchmark() {
     double calibrated = Calibration.bytesRead() / 1e9; // GB/s of a machine that takes a second
-    assertTrue(measured(1, 1, Map.of("gbytes", 0.9 * calibrated)).movesMemory());
-    assertFalse(measured(1, 1, Map.of("gbytes", 0.4 * calibrated)).movesMemory());
+    assertTrue(measured(1, 1, Map.of("gbytes", 0.95 * calibrated)).movesMemory());
+    assertFalse(measured(1, 1, Map.of("gbytes", 0.85 * calibrated)).movesMemory());
     assertFalse(measured(1, 1, Map.of()).movesMemory());
   }
 
