@@ -6,7 +6,7 @@ namespace {
 
 inline Floats sigmoid(Floats x) { return all(1.0f) / (all(1.0f) + exp(zero() - x)); }
 
-// Asks for what lies there in the next row: what cores fetch on their own ends with a page, and a row of gate and up is shorter than two.
+// Asks for what lies there in the next row: what cores fetch on their own ends with a page, and begins anew behind it.
 template <class T>
 inline void fetch_next(const T *p, int64_t ld) {
   __builtin_prefetch(p + ld);
